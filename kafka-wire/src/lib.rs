@@ -1,0 +1,15 @@
+//! The Kafka wire protocol on tokio sockets, in Rust alone.
+//!
+//! `transport` moves bytes, `connection` speaks to one broker, `cluster` and `client` know whom to speak to, and `producer`,
+//! `fetcher` and `admin` hold the conversations. `protocol` holds what all of them share: record batches, compression,
+//! partitioners and the one table that says what an error code means.
+
+pub mod admin;
+pub mod client;
+pub mod cluster;
+pub mod config;
+pub mod connection;
+pub mod fetcher;
+pub mod producer;
+pub mod protocol;
+pub mod transport;
