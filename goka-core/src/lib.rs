@@ -1,1 +1,7 @@
 //! goka-core
+
+mod codec;
+
+#[cfg(feature = "json")]
+pub use codec::Json;
+pub use codec::{Bytes, Codec, CodecError, Int64, Nullable, Utf8};

@@ -1,0 +1,426 @@
+//! Declaring a graph, and refusing one that cannot work.
+
+use std::any::TypeId;
+use std::sync::Arc;
+
+use super::edge::{InputEdge, Loop, LoopEdge, Output, OutputEdge, Stateless};
+use super::handler::{InputHandler, TypedInput};
+use super::topic_name::{TopicNameError, check_topic_name};
+use super::{GroupGraph, GroupGraphCore, group_loop, group_table};
+use crate::codec::Codec;
+use crate::context::{CallbackError, Context};
+
+/// A group graph while it is declared. `T` is the codec of the group table, or [`Stateless`].
+///
+/// ```
+/// use goka_core::{GroupGraph, Int64, Loop, Output, Utf8};
+///
+/// let welcomed = Output::new("user-welcomed", Utf8);
+/// let again = Loop::new(Utf8);
+/// let graph = GroupGraph::builder("greeter")
+///     .persist(Int64)
+///     .output(&welcomed)
+///     .input("user-click", Utf8, {
+///         let again = again.clone();
+///         move |ctx, click: String| {
+///             let clicks = ctx.value()?.unwrap_or(0) + 1;
+///             if clicks == 1 {
+///                 ctx.emit(&welcomed, ctx.key(), "hello")?;
+///             }
+///             ctx.loopback(&again, "everybody", &click)?;
+///             ctx.set_value(&clicks)
+///         }
+///     })
+///     .looped(&again, |ctx, _click| {
+///         let total = ctx.value()?.unwrap_or(0) + 1;
+///         ctx.set_value(&total)
+///     })
+///     .build()?;
+/// assert_eq!(graph.table_topic(), Some("greeter-table"));
+/// assert_eq!(graph.loop_topic(), Some("greeter-loop"));
+/// # Ok::<(), goka_core::GraphError>(())
+/// ```
+#[must_use = "a graph exists once it is built"]
+pub struct Builder<T> {
+    group: Arc<str>,
+    table: T,
+    has_table: bool,
+    inputs: Vec<InputEdge>,
+    // More than one is an error of `build`.
+    loops: Vec<(LoopEdge, InputEdge)>,
+    outputs: Vec<OutputEdge>,
+}
+
+/// Why a group graph does not build.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// The group has no name.
+    #[error("the group has no name; it becomes the consumer group and the prefix of the group's own topics")]
+    EmptyGroup,
+    /// The group has nothing to do.
+    #[error("group {group} has no input; add `.input(topic, codec, callback)`")]
+    NoInput {
+        /// The group.
+        group: String,
+    },
+    /// A topic has a name that Kafka refuses. For the table and the loop the group's name is at fault.
+    #[error("{edge}: {source}")]
+    TopicName {
+        /// The edge, as in `input user-click`.
+        edge: String,
+        /// What is wrong with the name.
+        source: TopicNameError,
+    },
+    /// An input or an output is declared twice.
+    #[error("{edge} is declared twice; one topic is one edge of its kind")]
+    Duplicate {
+        /// The edge, as in `input user-click`.
+        edge: String,
+    },
+    /// A group has at most one loop.
+    #[error("group {group} has more than one loop; it has one loop topic, hence one codec and one callback")]
+    SecondLoop {
+        /// The group.
+        group: String,
+    },
+    /// An edge uses the topic of the group's own table or loop.
+    #[error("{edge} uses the group's own topic; {instead}")]
+    OwnTopic {
+        /// The edge, as in `output clicks-table`.
+        edge: String,
+        /// What to use instead.
+        instead: &'static str,
+    },
+}
+
+impl Builder<Stateless> {
+    pub(super) fn new(group: Arc<str>) -> Builder<Stateless> {
+        Builder {
+            group,
+            table: Stateless,
+            has_table: false,
+            inputs: Vec::new(),
+            loops: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Gives the group a table, whose values `codec` writes. Comes before the edges whose callbacks use it.
+    pub fn persist<T: Codec>(self, codec: T) -> Builder<T> {
+        Builder {
+            group: self.group,
+            table: codec,
+            has_table: true,
+            inputs: self.inputs,
+            loops: self.loops,
+            outputs: self.outputs,
+        }
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Builder<T> {
+    /// Reads `topic`: each record's value is decoded with `codec` and handed to `callback`.
+    ///
+    /// Records of one key arrive in order and one at a time. Records without a value are skipped, unless the codec says otherwise
+    /// ([`Nullable`](crate::Nullable)). All inputs need the same number of partitions.
+    pub fn input<C, F>(self, topic: impl Into<Arc<str>>, codec: C, callback: F) -> Builder<T>
+    where
+        C: Codec,
+        F: Fn(&mut Context<'_, T>, C::Value) -> Result<(), CallbackError> + Send + Sync + 'static,
+    {
+        self.inputs([topic], codec, callback)
+    }
+
+    /// Reads several topics with one codec and one callback; [`Context::topic`] tells them apart. None at all is fine, as in goka.
+    pub fn inputs<C, F>(
+        mut self,
+        topics: impl IntoIterator<Item = impl Into<Arc<str>>>,
+        codec: C,
+        callback: F,
+    ) -> Builder<T>
+    where
+        C: Codec,
+        F: Fn(&mut Context<'_, T>, C::Value) -> Result<(), CallbackError> + Send + Sync + 'static,
+    {
+        let handler = self.handler(codec, callback);
+        self.inputs.extend(topics.into_iter().map(|topic| InputEdge {
+            topic: topic.into(),
+            handler: handler.clone(),
+            is_loop: false,
+        }));
+        self
+    }
+
+    /// Reads the group's own loop topic, to which [`Context::loopback`] writes: the way to a row of another key.
+    pub fn looped<C, F>(mut self, edge: &Loop<C>, callback: F) -> Builder<T>
+    where
+        C: Codec,
+        F: Fn(&mut Context<'_, T>, C::Value) -> Result<(), CallbackError> + Send + Sync + 'static,
+    {
+        let topic: Arc<str> = group_loop(&self.group).into();
+        let handler = self.handler(edge.codec().clone(), callback);
+        let input = InputEdge {
+            topic: topic.clone(),
+            handler,
+            is_loop: true,
+        };
+        self.loops.push((
+            LoopEdge {
+                topic,
+                codec: TypeId::of::<C>(),
+                codec_name: edge.codec_name(),
+            },
+            input,
+        ));
+        self
+    }
+
+    /// Allows callbacks to emit to this output.
+    pub fn output<C: Codec>(mut self, output: &Output<C>) -> Builder<T> {
+        self.outputs.push(OutputEdge::of(output));
+        self
+    }
+
+    /// Checks the graph.
+    ///
+    /// # Errors
+    /// [`GraphError`] names the first edge that cannot work and what to do about it.
+    pub fn build(mut self) -> Result<GroupGraph<T>, GraphError> {
+        self.validate()?;
+        let table_topic = self.has_table.then(|| Arc::from(group_table(&self.group)));
+        let mut inputs = self.inputs;
+        let loop_edge = self.loops.pop().map(|(edge, input)| {
+            inputs.push(input);
+            edge
+        });
+        let core = GroupGraphCore {
+            group: self.group,
+            table_topic,
+            inputs,
+            loop_edge,
+            outputs: self.outputs,
+        };
+        Ok(GroupGraph {
+            core: Arc::new(core),
+            table: self.table,
+        })
+    }
+
+    fn handler<C, F>(&self, codec: C, callback: F) -> Arc<dyn InputHandler>
+    where
+        C: Codec,
+        F: Fn(&mut Context<'_, T>, C::Value) -> Result<(), CallbackError> + Send + Sync + 'static,
+    {
+        Arc::new(TypedInput {
+            table: self.table.clone(),
+            codec,
+            callback,
+        })
+    }
+
+    /// goka's `GroupGraph.Validate`, and what goka finds out at run time.
+    fn validate(&self) -> Result<(), GraphError> {
+        if self.group.is_empty() {
+            return Err(GraphError::EmptyGroup);
+        }
+        if self.inputs.is_empty() {
+            return Err(GraphError::NoInput {
+                group: self.group.to_string(),
+            });
+        }
+        if self.loops.len() > 1 {
+            return Err(GraphError::SecondLoop {
+                group: self.group.to_string(),
+            });
+        }
+        let (table, looped) = (group_table(&self.group), group_loop(&self.group));
+        if self.has_table {
+            named("group table", &table)?;
+        }
+        if !self.loops.is_empty() {
+            named("loop", &looped)?;
+        }
+        let inputs: Vec<&str> = self.inputs.iter().map(|edge| &*edge.topic).collect();
+        let outputs: Vec<&str> = self.outputs.iter().map(|edge| &*edge.topic).collect();
+        for (kind, topics) in [("input", &inputs), ("output", &outputs)] {
+            for (index, topic) in topics.iter().enumerate() {
+                named(kind, topic)?;
+                let edge = || format!("{kind} {topic}");
+                if topics[..index].contains(topic) {
+                    return Err(GraphError::Duplicate { edge: edge() });
+                }
+                if **topic == table {
+                    return Err(GraphError::OwnTopic {
+                        edge: edge(),
+                        instead: "the group table is read and written with `ctx.value`, `ctx.set_value` and `ctx.delete`",
+                    });
+                }
+                if **topic == looped {
+                    return Err(GraphError::OwnTopic {
+                        edge: edge(),
+                        instead: "the loop is declared with `.looped(&edge, callback)` and written with `ctx.loopback`",
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn named(kind: &str, topic: &str) -> Result<(), GraphError> {
+    check_topic_name(topic).map_err(|source| GraphError::TopicName {
+        edge: format!("{kind} {topic}"),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Int64, Utf8};
+
+    fn counter(group: &str) -> Builder<Int64> {
+        GroupGraph::builder(group).persist(Int64)
+    }
+
+    /// A callback for graphs that are only built.
+    fn ignore<T, V>(_: &mut Context<'_, T>, _: V) -> Result<(), CallbackError> {
+        Ok(())
+    }
+
+    fn refused<T: Clone + Send + Sync + 'static>(builder: Builder<T>) -> String {
+        builder.build().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_graph_knows_its_topics_by_gokas_names() {
+        let received = Output::new("received", Utf8);
+        let graph = counter("messages")
+            .input("sent", Utf8, |ctx, _sent| {
+                let count = ctx.value()?.unwrap_or(0) + 1;
+                ctx.set_value(&count)
+            })
+            .looped(&Loop::new(Utf8), ignore)
+            .inputs(["liked", "read"], Int64, ignore)
+            .output(&received)
+            .build()
+            .unwrap();
+        assert_eq!(graph.group(), "messages");
+        assert_eq!(graph.input_topics().collect::<Vec<_>>(), ["sent", "liked", "read"]);
+        assert_eq!(graph.output_topics().collect::<Vec<_>>(), ["received"]);
+        assert_eq!(graph.table_topic(), Some("messages-table"));
+        assert_eq!(graph.loop_topic(), Some("messages-loop"));
+        let consumed: Vec<_> = graph
+            .core()
+            .inputs()
+            .iter()
+            .map(|edge| (&*edge.topic, edge.is_loop))
+            .collect();
+        assert_eq!(
+            consumed,
+            [
+                ("sent", false),
+                ("liked", false),
+                ("read", false),
+                ("messages-loop", true)
+            ]
+        );
+        assert_eq!(graph.table(), &Int64);
+    }
+
+    #[test]
+    fn a_stateless_group_has_no_table_topic() {
+        let graph = GroupGraph::builder("forwarder")
+            .input("in", Utf8, ignore)
+            .build()
+            .unwrap();
+        assert_eq!((graph.table_topic(), graph.loop_topic()), (None, None));
+    }
+
+    #[test]
+    fn a_group_needs_a_name_and_an_input() {
+        assert_eq!(
+            counter("").input("in", Utf8, ignore).build().unwrap_err(),
+            GraphError::EmptyGroup
+        );
+        assert_eq!(
+            counter("g").build().unwrap_err(),
+            GraphError::NoInput { group: "g".into() }
+        );
+        assert_eq!(
+            counter("g").looped(&Loop::new(Utf8), ignore).build().unwrap_err(),
+            GraphError::NoInput { group: "g".into() },
+            "a loop alone never starts"
+        );
+        let none: [&str; 0] = [];
+        assert!(refused(counter("g").inputs(none, Utf8, ignore)).contains("has no input"));
+    }
+
+    #[test]
+    fn a_topic_is_one_edge_of_its_kind() {
+        let twice = counter("g")
+            .input("in", Utf8, ignore)
+            .inputs(["other", "in"], Int64, ignore);
+        assert_eq!(
+            twice.build().unwrap_err(),
+            GraphError::Duplicate {
+                edge: "input in".into()
+            }
+        );
+        let twice = counter("g")
+            .input("in", Utf8, ignore)
+            .output(&Output::new("out", Utf8))
+            .output(&Output::new("out", Int64));
+        assert_eq!(
+            twice.build().unwrap_err(),
+            GraphError::Duplicate {
+                edge: "output out".into()
+            }
+        );
+        let both = counter("g")
+            .input("same", Utf8, ignore)
+            .output(&Output::new("same", Utf8));
+        assert!(both.build().is_ok(), "a group may feed its own input");
+    }
+
+    #[test]
+    fn a_group_has_at_most_one_loop() {
+        let two = counter("g")
+            .input("in", Utf8, ignore)
+            .looped(&Loop::new(Utf8), ignore)
+            .looped(&Loop::new(Int64), ignore);
+        assert_eq!(two.build().unwrap_err(), GraphError::SecondLoop { group: "g".into() });
+    }
+
+    #[test]
+    fn the_groups_own_topics_are_out_of_reach_of_other_edges() {
+        assert!(refused(counter("g").input("g-table", Utf8, ignore)).starts_with("input g-table uses the group's own"));
+        assert!(refused(counter("g").input("g-loop", Utf8, ignore)).contains("`.looped("));
+        let output = counter("g")
+            .input("in", Utf8, ignore)
+            .output(&Output::new("g-table", Utf8));
+        assert!(refused(output).starts_with("output g-table uses the group's own"));
+        let foreign = counter("g").input("h-table", Utf8, ignore);
+        assert!(
+            foreign.build().is_ok(),
+            "another group's table is a topic like any other"
+        );
+    }
+
+    #[test]
+    fn names_that_kafka_refuses_name_their_edge() {
+        assert!(refused(counter("g").input("", Utf8, ignore)).starts_with("input : \"\" is not a topic name"));
+        let output = counter("g").input("in", Utf8, ignore).output(&Output::new("a/b", Utf8));
+        assert!(refused(output).starts_with("output a/b: \"a/b\" is not a topic name"));
+        assert!(refused(counter("a b").input("in", Utf8, ignore)).starts_with("group table a b-table:"));
+        let looped = GroupGraph::builder("a b")
+            .input("in", Utf8, ignore)
+            .looped(&Loop::new(Utf8), ignore);
+        assert!(refused(looped).starts_with("loop a b-loop:"));
+        assert!(
+            GroupGraph::builder("a b").input("in", Utf8, ignore).build().is_ok(),
+            "without topics of its own the group's name is no topic name"
+        );
+    }
+}

@@ -1,0 +1,513 @@
+//! What must be created, and what must not be accepted: a function from the graph and the topics found to a plan or an error.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{TopicError, TopicSettings};
+use crate::graph::GroupGraphCore;
+
+const CLEANUP_POLICY: &str = "cleanup.policy";
+const RETENTION_MS: &str = "retention.ms";
+const RETENTION_BYTES: &str = "retention.bytes";
+/// Kafka's word for "never" in both retention settings.
+const UNLIMITED: &str = "-1";
+
+/// A topic as the cluster has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Observed {
+    pub(crate) partitions: i32,
+    /// Asked for only where they matter: the group table and the loop.
+    pub(crate) configs: BTreeMap<String, String>,
+}
+
+/// The topics that exist, by name.
+pub(crate) type ObservedTopics = BTreeMap<Arc<str>, Observed>;
+
+/// What is left to do before the group can start.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TopicPlan {
+    /// The partitions of inputs, loop and table alike.
+    pub(crate) partitions: i32,
+    /// In the order of creation: inputs, outputs, loop, table.
+    pub(crate) create: Vec<Creation>,
+}
+
+/// A topic to create.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Creation {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partitions: i32,
+    pub(crate) configs: Vec<(&'static str, &'static str)>,
+}
+
+/// Plans the topics of `graph` on a cluster that has `observed`.
+///
+/// # Errors
+/// A topic that cannot be created is missing, partition counts differ, or a topic of the group's own would lose data.
+pub(crate) fn plan(
+    graph: &GroupGraphCore,
+    settings: &TopicSettings,
+    observed: &ObservedTopics,
+) -> Result<TopicPlan, TopicError> {
+    let (partitions, mut create) = plan_inputs(graph, settings, observed)?;
+    plan_outputs(graph, settings, observed, &mut create)?;
+    for own in OwnTopic::of(graph) {
+        match observed.get(own.topic) {
+            None => create.push(Creation {
+                topic: own.topic.clone(),
+                partitions,
+                configs: own.configs(),
+            }),
+            Some(found) => own.accept(found, graph, partitions, settings.check_configs)?,
+        }
+    }
+    Ok(TopicPlan { partitions, create })
+}
+
+/// Inputs decide the number of partitions: all that exist must agree, and those to be created follow them.
+fn plan_inputs(
+    graph: &GroupGraphCore,
+    settings: &TopicSettings,
+    observed: &ObservedTopics,
+) -> Result<(i32, Vec<Creation>), TopicError> {
+    let inputs: Vec<&Arc<str>> = graph
+        .inputs()
+        .iter()
+        .filter(|edge| !edge.is_loop)
+        .map(|edge| &edge.topic)
+        .collect();
+    let mut existing = inputs
+        .iter()
+        .filter_map(|topic| Some((*topic, observed.get(*topic)?.partitions)));
+    let mut agreed = None;
+    if let Some((first, partitions)) = existing.next() {
+        for (topic, found) in existing {
+            if found != partitions {
+                return Err(TopicError::copartition(
+                    ("input", topic, found),
+                    ("input", first, partitions),
+                ));
+            }
+        }
+        agreed = Some(partitions);
+    }
+    let mut create = Vec::new();
+    for topic in inputs.into_iter().filter(|topic| !observed.contains_key(*topic)) {
+        let Some(wanted) = settings.create_streams else {
+            return Err(TopicError::Missing {
+                edge: format!("input {topic}"),
+                group: graph.group().to_owned(),
+            });
+        };
+        let partitions = *agreed.get_or_insert(wanted);
+        create.push(Creation {
+            topic: topic.clone(),
+            partitions,
+            configs: Vec::new(),
+        });
+    }
+    let partitions = agreed.ok_or_else(|| TopicError::Missing {
+        edge: "an input".to_owned(),
+        group: graph.group().to_owned(),
+    })?;
+    Ok((partitions, create))
+}
+
+/// Outputs must exist, with any number of partitions.
+fn plan_outputs(
+    graph: &GroupGraphCore,
+    settings: &TopicSettings,
+    observed: &ObservedTopics,
+    create: &mut Vec<Creation>,
+) -> Result<(), TopicError> {
+    for edge in graph.outputs() {
+        // An output may be one of the group's own inputs.
+        if observed.contains_key(&edge.topic) || create.iter().any(|planned| planned.topic == edge.topic) {
+            continue;
+        }
+        let Some(partitions) = settings.create_streams else {
+            return Err(TopicError::Missing {
+                edge: format!("output {}", edge.topic),
+                group: graph.group().to_owned(),
+            });
+        };
+        create.push(Creation {
+            topic: edge.topic.clone(),
+            partitions,
+            configs: Vec::new(),
+        });
+    }
+    Ok(())
+}
+
+/// A topic that belongs to the group, and that it creates.
+struct OwnTopic<'g> {
+    role: Role,
+    topic: &'g Arc<str>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Loop,
+    Table,
+}
+
+impl<'g> OwnTopic<'g> {
+    fn of(graph: &'g GroupGraphCore) -> impl Iterator<Item = OwnTopic<'g>> {
+        let looped = graph.loop_topic().map(|topic| OwnTopic {
+            role: Role::Loop,
+            topic,
+        });
+        let table = graph.table_topic().map(|topic| OwnTopic {
+            role: Role::Table,
+            topic,
+        });
+        looped.into_iter().chain(table)
+    }
+
+    fn name(&self) -> &'static str {
+        match self.role {
+            Role::Loop => "loop",
+            Role::Table => "group table",
+        }
+    }
+
+    fn configs(&self) -> Vec<(&'static str, &'static str)> {
+        match self.role {
+            // A loop record is work that is not done yet: goka's hour of retention would drop it behind a long outage.
+            Role::Loop => vec![
+                (CLEANUP_POLICY, "delete"),
+                (RETENTION_MS, UNLIMITED),
+                (RETENTION_BYTES, UNLIMITED),
+            ],
+            Role::Table => vec![(CLEANUP_POLICY, "compact")],
+        }
+    }
+
+    fn accept(
+        &self,
+        found: &Observed,
+        graph: &GroupGraphCore,
+        partitions: i32,
+        check_configs: bool,
+    ) -> Result<(), TopicError> {
+        if found.partitions != partitions {
+            let input = &graph.inputs()[0].topic;
+            return Err(TopicError::copartition(
+                (self.name(), self.topic, found.partitions),
+                ("input", input, partitions),
+            ));
+        }
+        if !check_configs {
+            return Ok(());
+        }
+        match self.role {
+            Role::Loop => self.accept_loop(found),
+            Role::Table => self.accept_table(found),
+        }
+    }
+
+    /// A table that forgets by age or size is not the log of the rows any more.
+    fn accept_table(&self, found: &Observed) -> Result<(), TopicError> {
+        if !found.has_policy("compact") {
+            return Err(self.refuse(
+                found,
+                CLEANUP_POLICY,
+                "compact",
+                "the broker would delete old rows instead of keeping the last of each key",
+            ));
+        }
+        if found.has_policy("delete") {
+            self.unlimited(found, "with `delete` in its cleanup.policy the broker deletes rows")?;
+        }
+        Ok(())
+    }
+
+    /// A loop record is lost when it is compacted away, or when it is deleted before it was read.
+    fn accept_loop(&self, found: &Observed) -> Result<(), TopicError> {
+        if found.has_policy("compact") {
+            let why = "the broker would keep one record of each key, and the others are messages too";
+            return Err(self.refuse(found, CLEANUP_POLICY, "delete", why));
+        }
+        self.unlimited(found, "the broker deletes messages that were not processed yet")
+    }
+
+    fn unlimited(&self, found: &Observed, why: &'static str) -> Result<(), TopicError> {
+        for setting in [RETENTION_MS, RETENTION_BYTES] {
+            if found.config(setting) != UNLIMITED {
+                return Err(self.refuse(found, setting, UNLIMITED, why));
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, found: &Observed, setting: &'static str, wanted: &'static str, why: &'static str) -> TopicError {
+        TopicError::Config {
+            edge: format!("{} {}", self.name(), self.topic),
+            topic: self.topic.to_string(),
+            setting,
+            found: found.config(setting).to_owned(),
+            wanted,
+            why,
+        }
+    }
+}
+
+impl Observed {
+    fn config(&self, setting: &str) -> &str {
+        self.configs.get(setting).map_or("(not reported)", String::as_str)
+    }
+
+    fn has_policy(&self, policy: &str) -> bool {
+        self.config(CLEANUP_POLICY).split(',').any(|part| part.trim() == policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Int64, Utf8};
+    use crate::context::{CallbackError, Context};
+    use crate::graph::{GroupGraph, Loop, Output};
+
+    /// Inputs `in` and `other`, output `out`, loop `g-loop`, table `g-table`.
+    fn graph() -> Arc<GroupGraphCore> {
+        fn ignore(_: &mut Context<'_, Int64>, _: String) -> Result<(), CallbackError> {
+            Ok(())
+        }
+        let graph = GroupGraph::builder("g")
+            .persist(Int64)
+            .inputs(["in", "other"], Utf8, ignore)
+            .looped(&Loop::new(Utf8), ignore)
+            .output(&Output::new("out", Utf8))
+            .build()
+            .unwrap();
+        graph.core().clone()
+    }
+
+    fn topic(partitions: i32, configs: &[(&str, &str)]) -> Observed {
+        let configs = configs
+            .iter()
+            .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        Observed { partitions, configs }
+    }
+
+    const COMPACTED: &[(&str, &str)] = &[("cleanup.policy", "compact")];
+    const KEPT: &[(&str, &str)] = &[
+        ("cleanup.policy", "delete"),
+        ("retention.ms", "-1"),
+        ("retention.bytes", "-1"),
+    ];
+
+    fn complete() -> ObservedTopics {
+        [
+            ("in", topic(8, &[])),
+            ("other", topic(8, &[])),
+            ("out", topic(3, &[])),
+            ("g-loop", topic(8, KEPT)),
+            ("g-table", topic(8, COMPACTED)),
+        ]
+        .into_iter()
+        .map(|(name, topic)| (Arc::from(name), topic))
+        .collect()
+    }
+
+    fn without(names: &[&str]) -> ObservedTopics {
+        complete()
+            .into_iter()
+            .filter(|(name, _)| !names.contains(&&**name))
+            .collect()
+    }
+
+    fn with(name: &str, observed: Observed) -> ObservedTopics {
+        let mut topics = complete();
+        topics.insert(Arc::from(name), observed);
+        topics
+    }
+
+    fn refusal(observed: &ObservedTopics) -> String {
+        plan(&graph(), &TopicSettings::default(), observed)
+            .unwrap_err()
+            .to_string()
+    }
+
+    fn created(settings: &TopicSettings, observed: &ObservedTopics) -> Vec<(String, i32)> {
+        let plan = plan(&graph(), settings, observed).unwrap();
+        plan.create
+            .iter()
+            .map(|creation| (creation.topic.to_string(), creation.partitions))
+            .collect()
+    }
+
+    #[test]
+    fn a_complete_cluster_needs_nothing() {
+        let plan = plan(&graph(), &TopicSettings::default(), &complete()).unwrap();
+        assert_eq!(
+            plan,
+            TopicPlan {
+                partitions: 8,
+                create: Vec::new()
+            }
+        );
+    }
+
+    #[test]
+    fn the_groups_own_topics_are_created_like_its_inputs() {
+        let plan = plan(&graph(), &TopicSettings::default(), &without(&["g-loop", "g-table"])).unwrap();
+        let [looped, table] = &plan.create[..] else {
+            panic!("two creations: {plan:?}")
+        };
+        assert_eq!(
+            (&*looped.topic, looped.partitions, &looped.configs[..]),
+            ("g-loop", 8, KEPT)
+        );
+        assert_eq!(
+            (&*table.topic, table.partitions, &table.configs[..]),
+            ("g-table", 8, COMPACTED)
+        );
+    }
+
+    #[test]
+    fn missing_inputs_and_outputs_are_errors_that_say_what_to_do() {
+        let error = refusal(&without(&["other"]));
+        assert!(error.starts_with("input other of group g does not exist"), "{error}");
+        assert!(error.contains("create_streams"), "{error}");
+        assert!(refusal(&without(&["out"])).starts_with("output out of group g does not exist"));
+        assert!(refusal(&ObservedTopics::new()).starts_with("input in of group g does not exist"));
+    }
+
+    #[test]
+    fn streams_are_created_on_request_and_follow_the_inputs_that_exist() {
+        let settings = TopicSettings {
+            create_streams: Some(4),
+            ..TopicSettings::default()
+        };
+        let pairs = |pairs: &[(&str, i32)]| {
+            pairs
+                .iter()
+                .map(|&(name, count)| (name.to_owned(), count))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            created(&settings, &ObservedTopics::new()),
+            pairs(&[("in", 4), ("other", 4), ("out", 4), ("g-loop", 4), ("g-table", 4)])
+        );
+        assert_eq!(
+            created(&settings, &without(&["in"])),
+            pairs(&[("in", 8)]),
+            "other has 8 partitions"
+        );
+        assert_eq!(
+            created(&settings, &without(&["out"])),
+            pairs(&[("out", 4)]),
+            "an output need not be copartitioned"
+        );
+    }
+
+    #[test]
+    fn an_output_that_is_an_input_is_created_once() {
+        let graph = GroupGraph::builder("g")
+            .input("same", Utf8, |_, _| Ok(()))
+            .output(&Output::new("same", Utf8))
+            .build()
+            .unwrap();
+        let settings = TopicSettings {
+            create_streams: Some(2),
+            ..TopicSettings::default()
+        };
+        assert_eq!(
+            plan(graph.core(), &settings, &ObservedTopics::new())
+                .unwrap()
+                .create
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn different_partition_counts_name_both_topics_and_both_counts() {
+        let error = refusal(&with("other", topic(6, &[])));
+        assert!(
+            error.starts_with("input other has 6 partitions, input in has 8"),
+            "{error}"
+        );
+        let error = refusal(&with("g-table", topic(4, COMPACTED)));
+        assert!(
+            error.starts_with("group table g-table has 4 partitions, input in has 8"),
+            "{error}"
+        );
+        let error = refusal(&with("g-loop", topic(16, KEPT)));
+        assert!(
+            error.starts_with("loop g-loop has 16 partitions, input in has 8"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_table_that_is_not_compacted_is_refused() {
+        let error = refusal(&with("g-table", topic(8, &[("cleanup.policy", "delete")])));
+        assert!(
+            error.starts_with("group table g-table has cleanup.policy=delete, it needs compact:"),
+            "{error}"
+        );
+        assert!(error.contains("--add-config cleanup.policy=compact"), "{error}");
+        assert!(refusal(&with("g-table", topic(8, &[]))).contains("cleanup.policy=(not reported)"));
+    }
+
+    #[test]
+    fn a_compacted_table_that_also_deletes_is_refused_unless_it_deletes_nothing() {
+        let policy = ("cleanup.policy", "compact,delete");
+        let error = refusal(&with(
+            "g-table",
+            topic(8, &[policy, ("retention.ms", "604800000"), ("retention.bytes", "-1")]),
+        ));
+        assert!(
+            error.starts_with("group table g-table has retention.ms=604800000, it needs -1:"),
+            "{error}"
+        );
+        let harmless = with(
+            "g-table",
+            topic(8, &[policy, ("retention.ms", "-1"), ("retention.bytes", "-1")]),
+        );
+        assert!(plan(&graph(), &TopicSettings::default(), &harmless).is_ok());
+    }
+
+    #[test]
+    fn a_loop_that_forgets_is_refused() {
+        let with_loop = |configs: &[(&str, &str)]| refusal(&with("g-loop", topic(8, configs)));
+        let by_time = with_loop(&[
+            ("cleanup.policy", "delete"),
+            ("retention.ms", "3600000"),
+            ("retention.bytes", "-1"),
+        ]);
+        assert!(
+            by_time.starts_with("loop g-loop has retention.ms=3600000, it needs -1:"),
+            "{by_time}"
+        );
+        let by_size = with_loop(&[
+            ("cleanup.policy", "delete"),
+            ("retention.ms", "-1"),
+            ("retention.bytes", "1024"),
+        ]);
+        assert!(
+            by_size.starts_with("loop g-loop has retention.bytes=1024, it needs -1:"),
+            "{by_size}"
+        );
+        let by_key = with_loop(COMPACTED);
+        assert!(
+            by_key.starts_with("loop g-loop has cleanup.policy=compact, it needs delete:"),
+            "{by_key}"
+        );
+    }
+
+    #[test]
+    fn configs_can_be_left_unchecked_but_partition_counts_cannot() {
+        let settings = TopicSettings {
+            check_configs: false,
+            ..TopicSettings::default()
+        };
+        assert!(plan(&graph(), &settings, &with("g-loop", topic(8, COMPACTED))).is_ok());
+        assert!(plan(&graph(), &settings, &with("g-loop", topic(9, KEPT))).is_err());
+    }
+}
