@@ -80,6 +80,7 @@ impl GroupShard {
     fn describe_member(&self, group: &ClassicGroup, member: &Member) -> DescribedGroupMember {
         let described = DescribedGroupMember::default()
             .with_member_id(member.id.clone().into())
+            .with_group_instance_id(member.group_instance_id.clone().map(Into::into))
             .with_client_id(member.client_id.clone().into())
             .with_client_host(member.client_host.clone().into());
         if group.state != State::Stable {

@@ -55,6 +55,8 @@ pub(super) struct Protocol {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) id: String,
+    /// Names a static member (KIP-345): it keeps its place while its process restarts under a new member id.
+    pub(super) group_instance_id: Option<String>,
     pub(super) client_id: String,
     pub(super) client_host: String,
     pub(super) rebalance_timeout: Duration,
@@ -80,7 +82,7 @@ impl Member {
     }
 }
 
-/// Kafka's `ClassicGroup`, without static members.
+/// Kafka's `ClassicGroup`.
 #[derive(Debug)]
 pub(super) struct ClassicGroup {
     pub(super) id: String,
@@ -123,6 +125,7 @@ impl ClassicGroup {
         let protocol_name = metadata.protocol.clone().unwrap_or_default();
         let members = metadata.members.iter().map(|m| Member {
             id: m.member_id.clone(),
+            group_instance_id: m.group_instance_id.clone(),
             client_id: m.client_id.clone(),
             client_host: m.client_host.clone(),
             rebalance_timeout: m.rebalance_timeout,
@@ -154,6 +157,7 @@ impl ClassicGroup {
     pub(super) fn to_metadata(&self, assignment: impl Fn(&str) -> Bytes) -> GroupMetadata {
         let member = |m: &Member| MemberMetadata {
             member_id: m.id.clone(),
+            group_instance_id: m.group_instance_id.clone(),
             client_id: m.client_id.clone(),
             client_host: m.client_host.clone(),
             rebalance_timeout: m.rebalance_timeout,
@@ -220,6 +224,39 @@ impl ClassicGroup {
         self.members.iter_mut().find(|m| m.id == member_id)
     }
 
+    /// The member id under which a static member is known.
+    pub(super) fn static_member_id(&self, group_instance_id: &str) -> Option<&str> {
+        let found = self
+            .members
+            .iter()
+            .find(|m| m.group_instance_id.as_deref() == Some(group_instance_id));
+        found.map(|m| m.id.as_str())
+    }
+
+    /// Whether this is a member, and the one process that may speak for its instance id.
+    pub(super) fn validate_member(&self, member_id: &str, group_instance_id: Option<&str>) -> Result<(), ErrorCode> {
+        if let Some(instance) = group_instance_id {
+            let known = self.static_member_id(instance).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+            if known != member_id {
+                return Err(ErrorCode::FENCED_INSTANCE_ID);
+            }
+        }
+        self.member(member_id).map(|_| ()).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)
+    }
+
+    /// Lets a member that has joined lead if the leader has not. Whether anybody leads.
+    pub(super) fn elect_joined_leader(&mut self) -> bool {
+        let joined = |m: &&Member| m.awaiting_join.is_some();
+        if self.members.iter().filter(joined).any(|m| self.is_leader(&m.id)) {
+            return true;
+        }
+        let Some(first) = self.members.iter().find(joined) else {
+            return false;
+        };
+        self.leader = Some(first.id.clone());
+        true
+    }
+
     pub(super) fn is_leader(&self, member_id: &str) -> bool {
         self.leader.as_deref() == Some(member_id)
     }
@@ -251,7 +288,7 @@ impl ClassicGroup {
 
     /// Each member votes for the first of its protocols that all know; most votes win. A tie goes to the first
     /// member's preference (Kafka leaves it to the order of a hash map).
-    fn select_protocol(&self) -> Option<String> {
+    pub(super) fn select_protocol(&self) -> Option<String> {
         let vote = |m: &Member| {
             m.protocols
                 .iter()
@@ -271,17 +308,15 @@ impl ClassicGroup {
     /// Whether a commit with this identity is accepted now.
     pub(super) fn validate_offset_commit(
         &self,
-        member_id: &str,
+        (member_id, group_instance_id): (&str, Option<&str>),
         generation: i32,
         transactional: bool,
     ) -> Result<(), ErrorCode> {
         if generation < 0 && self.state == State::Empty {
             return Ok(()); // a consumer that manages its partitions itself, or an admin tool
         }
-        if generation >= 0 || !member_id.is_empty() {
-            if self.member(member_id).is_none() {
-                return Err(ErrorCode::UNKNOWN_MEMBER_ID);
-            }
+        if generation >= 0 || !member_id.is_empty() || group_instance_id.is_some() {
+            self.validate_member(member_id, group_instance_id)?;
             if generation != self.generation {
                 return Err(ErrorCode::ILLEGAL_GENERATION);
             }

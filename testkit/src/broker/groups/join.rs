@@ -15,14 +15,16 @@ use super::shard::{Caller, GroupShard, GroupShardConfig, Outcome, Released, Tick
 const REQUIRES_KNOWN_MEMBER_ID: i16 = 4;
 
 /// A JoinGroup in our own types.
-struct Joining<'a> {
-    caller: Caller<'a>,
-    member_id: String,
-    protocol_type: String,
-    protocols: Vec<Protocol>,
-    session_timeout: Duration,
-    rebalance_timeout: Duration,
-    reason: String,
+#[derive(Debug)]
+pub(super) struct Joining<'a> {
+    pub(super) caller: Caller<'a>,
+    pub(super) member_id: String,
+    pub(super) group_instance_id: Option<String>,
+    pub(super) protocol_type: String,
+    pub(super) protocols: Vec<Protocol>,
+    pub(super) session_timeout: Duration,
+    pub(super) rebalance_timeout: Duration,
+    pub(super) reason: String,
 }
 
 impl GroupShard {
@@ -39,7 +41,8 @@ impl GroupShard {
         if is_new_group && !is_unknown {
             return Outcome::answer(caller.ticket, refused(&member_id, ErrorCode::UNKNOWN_MEMBER_ID));
         }
-        let new_member_id = is_unknown.then(|| self.member_ids.next(caller.client_id));
+        let named_after = joining.group_instance_id.as_deref().unwrap_or(caller.client_id);
+        let new_member_id = is_unknown.then(|| self.member_ids.next(named_after));
         if is_new_group {
             self.groups.insert(group_id.clone(), ClassicGroup::new(&group_id));
         }
@@ -72,18 +75,31 @@ impl Turn<'_> {
             let refusal = refused(&joining.member_id, ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
             return self.answer_join(caller.ticket, refusal);
         }
-        match new_member_id {
-            Some(id) if caller.api_version >= REQUIRES_KNOWN_MEMBER_ID => {
+        let known_as = joining
+            .group_instance_id
+            .as_deref()
+            .and_then(|id| self.group.static_member_id(id));
+        match (new_member_id, known_as.map(str::to_owned)) {
+            (Some(id), Some(old_id)) => self.replace_static_member(&old_id, id, joining),
+            (Some(id), None) if joining.group_instance_id.is_some() => self.add_member(id, joining),
+            (Some(id), None) if caller.api_version >= REQUIRES_KNOWN_MEMBER_ID => {
                 self.group.pending_join.insert(id.clone());
                 self.expect_heartbeat_within(&id, joining.session_timeout);
                 self.answer_join(caller.ticket, refused(&id, ErrorCode::MEMBER_ID_REQUIRED));
             }
-            Some(id) => self.add_member(id, joining),
-            None if self.group.pending_join.contains(&joining.member_id) => {
+            (Some(id), None) => self.add_member(id, joining),
+            (None, None) if self.group.pending_join.contains(&joining.member_id) => {
                 self.add_member(joining.member_id.clone(), joining);
             }
-            None if self.group.member(&joining.member_id).is_some() => self.rejoin(joining),
-            None => self.answer_join(caller.ticket, refused(&joining.member_id, ErrorCode::UNKNOWN_MEMBER_ID)),
+            (None, _) => {
+                match self
+                    .group
+                    .validate_member(&joining.member_id, joining.group_instance_id.as_deref())
+                {
+                    Ok(()) => self.rejoin(joining),
+                    Err(error) => self.answer_join(caller.ticket, refused(&joining.member_id, error)),
+                }
+            }
         }
     }
 
@@ -117,6 +133,7 @@ impl Turn<'_> {
         debug!(group = %self.group.id, member = %id, reason = %joining.reason, "a new member joins");
         let member = Member {
             id: id.clone(),
+            group_instance_id: joining.group_instance_id,
             client_id: joining.caller.client_id.to_owned(),
             client_host: joining.caller.client_host.to_owned(),
             rebalance_timeout: joining.rebalance_timeout,
@@ -134,6 +151,12 @@ impl Turn<'_> {
 
     fn update_member(&mut self, joining: Joining<'_>, why: &str) {
         debug!(group = %self.group.id, member = %joining.member_id, reason = %joining.reason, "a member rejoins");
+        self.take_over(joining);
+        self.rebalance_or_complete_join(why);
+    }
+
+    /// The member is from now on what its latest JoinGroup says, and waits for the answer to it.
+    pub(super) fn take_over(&mut self, joining: Joining<'_>) {
         // Kafka forgets an earlier request of the same member; answered, it cannot block a connection.
         self.release_join(
             &joining.member_id,
@@ -145,7 +168,6 @@ impl Turn<'_> {
             member.session_timeout = joining.session_timeout;
             member.awaiting_join = Some(joining.caller.ticket);
         }
-        self.rebalance_or_complete_join(why);
     }
 
     /// KIP-389. While a rebalance is prepared only those who wait count: the last to rejoin a full group are out.
@@ -195,6 +217,7 @@ impl<'a> Joining<'a> {
         Ok(Joining {
             caller,
             member_id: request.member_id.to_string(),
+            group_instance_id: request.group_instance_id.as_ref().map(ToString::to_string),
             protocol_type: request.protocol_type.to_string(),
             protocols: request.protocols.iter().map(protocol).collect(),
             session_timeout,

@@ -54,10 +54,17 @@ impl Turn<'_> {
 
     /// Removes one member, or one member id that has been given out.
     fn take_out(&mut self, leaving: &MemberIdentity) -> ErrorCode {
-        let member_id: &str = &leaving.member_id;
-        let pending = self.group.pending_join.contains(member_id);
-        if !pending && self.group.member(member_id).is_none() {
-            return ErrorCode::UNKNOWN_MEMBER_ID;
+        let instance = leaving.group_instance_id.as_deref();
+        // An administrator names a static member by its instance id alone.
+        let by_instance = instance.filter(|_| leaving.member_id.is_empty());
+        let known_as = by_instance
+            .and_then(|id| self.group.static_member_id(id))
+            .map(str::to_owned);
+        let member_id: &str = known_as.as_deref().unwrap_or(&leaving.member_id);
+        if !self.group.pending_join.contains(member_id)
+            && let Err(error) = self.group.validate_member(member_id, instance)
+        {
+            return error;
         }
         info!(group = %self.group.id, member = member_id, reason = ?leaving.reason, "a member leaves");
         self.timers.cancel(&self.heartbeat_key(member_id));

@@ -20,10 +20,9 @@
 //! Hard state (group metadata with assignments, committed offsets) changes in [`GroupShard::replay`] only. The live
 //! round of a rebalance (who has joined, whose request is held, timers) is soft: [`GroupShard::fail_over`] loses it.
 //!
-//! Not here: the consumer protocol of KIP-848, expiry of offsets. A static member (KIP-345) is treated as a dynamic
-//! one: its `group.instance.id` is ignored, so its restart is a rebalance.
+//! Not here: the consumer protocol of KIP-848, expiry of offsets.
 //!
-//! Specification: KIP-62, KIP-134 (initial delay), KIP-389 (group size), KIP-394 (member id required), KIP-447.
+//! Specification: KIP-62, KIP-134 (initial delay), KIP-345 (static members), KIP-814 (skipped assignment), KIP-389 (group size), KIP-394 (member id required), KIP-447.
 
 mod describe;
 mod group;
@@ -36,6 +35,7 @@ mod placement;
 mod rebalance;
 mod record;
 mod shard;
+mod static_member;
 mod sync;
 #[cfg(test)]
 mod tests;

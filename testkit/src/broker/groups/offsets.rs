@@ -148,7 +148,8 @@ impl GroupShard {
     ) -> (Outcome, OffsetCommitResponse) {
         let group = request.group_id.to_string();
         let member_id = request.member_id.to_string();
-        if let Err(error) = self.accept_commit(&group, &member_id, request.generation_id_or_member_epoch, version) {
+        let member = (member_id.as_str(), request.group_instance_id.as_deref());
+        if let Err(error) = self.accept_commit(&group, member, request.generation_id_or_member_epoch, version) {
             return (Outcome::default(), refuse_commit(&request.topics, error));
         }
         if let Some(mut turn) = self.turn(now, &group)
@@ -182,8 +183,9 @@ impl GroupShard {
         request: TxnOffsetCommitRequest,
     ) -> (Outcome, TxnOffsetCommitResponse) {
         let group = request.group_id.to_string();
+        let member = (request.member_id.as_str(), request.group_instance_id.as_deref());
         let refusal = self
-            .accept_transactional_commit(&group, &request.member_id, request.generation_id)
+            .accept_transactional_commit(&group, member, request.generation_id)
             .err();
         let mut outcome = Outcome::default();
         let mut response = TxnOffsetCommitResponse::default();
@@ -238,7 +240,13 @@ impl GroupShard {
         ErrorCode::NONE
     }
 
-    fn accept_commit(&mut self, group: &str, member: &str, generation: i32, version: i16) -> Result<(), ErrorCode> {
+    fn accept_commit(
+        &mut self,
+        group: &str,
+        member: (&str, Option<&str>),
+        generation: i32,
+        version: i16,
+    ) -> Result<(), ErrorCode> {
         if group.is_empty() {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
@@ -254,7 +262,12 @@ impl GroupShard {
             .validate_offset_commit(member, generation, false)
     }
 
-    fn accept_transactional_commit(&mut self, group: &str, member: &str, generation: i32) -> Result<(), ErrorCode> {
+    fn accept_transactional_commit(
+        &mut self,
+        group: &str,
+        member: (&str, Option<&str>),
+        generation: i32,
+    ) -> Result<(), ErrorCode> {
         if group.is_empty() {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }

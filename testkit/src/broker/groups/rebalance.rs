@@ -75,11 +75,16 @@ impl Turn<'_> {
     /// Ends the join phase: whoever has not rejoined is out, everybody else learns the new generation.
     pub(super) fn complete_join(&mut self) {
         self.timers.cancel(&self.join_key());
-        let late: Vec<String> = self.members_where(|m| m.awaiting_join.is_none());
+        let late = self.members_where(|m| m.awaiting_join.is_none() && m.group_instance_id.is_none());
         for member_id in &late {
             info!(group = %self.group.id, member = %member_id, "did not rejoin in time");
             self.group.remove(member_id);
             self.timers.cancel(&self.heartbeat_key(member_id));
+        }
+        if !self.group.elect_joined_leader() && !self.group.members.is_empty() {
+            // Static members only, and none came back: wait until they do or their sessions expire.
+            let deadline = self.now + self.group.rebalance_timeout();
+            return self.timers.schedule(self.join_key(), deadline, Due::CompleteJoin);
         }
         self.group.new_member_added = false;
         self.group.begin_next_generation();
@@ -213,6 +218,7 @@ pub(super) fn current_generation(group: &ClassicGroup, member_id: &str) -> JoinG
         let metadata = m.metadata(group.protocol.as_deref());
         JoinGroupResponseMember::default()
             .with_member_id(m.id.clone().into())
+            .with_group_instance_id(m.group_instance_id.clone().map(Into::into))
             .with_metadata(metadata)
     };
     let members = if group.is_leader(member_id) {

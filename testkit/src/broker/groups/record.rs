@@ -67,6 +67,8 @@ impl GroupMetadata {
 pub struct MemberMetadata {
     /// Given by the coordinator: client id, a dash, a UUID.
     pub member_id: String,
+    /// `group.instance.id` of a static member (KIP-345).
+    pub group_instance_id: Option<String>,
     /// From the request header.
     pub client_id: String,
     /// Peer address, as Kafka prints it: `/127.0.0.1`.

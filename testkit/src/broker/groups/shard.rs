@@ -195,10 +195,12 @@ impl GroupShard {
     }
 
     pub(super) fn turn(&mut self, now: Instant, group: &str) -> Option<Turn<'_>> {
+        let written = self.metadata.get(group);
         let group = self.groups.get_mut(group)?;
         Some(Turn {
             now,
             group,
+            written,
             timers: &mut self.timers,
             config: &self.config,
             out: Outcome::default(),
@@ -211,6 +213,8 @@ impl GroupShard {
 pub(super) struct Turn<'a> {
     pub(super) now: Instant,
     pub(super) group: &'a mut ClassicGroup,
+    /// The group in hard state.
+    pub(super) written: Option<&'a GroupMetadata>,
     pub(super) timers: &'a mut Timers,
     pub(super) config: &'a GroupShardConfig,
     pub(super) out: Outcome,

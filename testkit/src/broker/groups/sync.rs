@@ -27,17 +27,12 @@ impl GroupShard {
         if group_id.is_empty() {
             return Outcome::refuse_sync(caller.ticket, ErrorCode::INVALID_GROUP_ID);
         }
-        let written: Bytes = self
-            .metadata
-            .get(&group_id)
-            .map(|metadata| metadata.assignment(&request.member_id))
-            .unwrap_or_default();
         let Some(mut turn) = self.turn(now, &group_id) else {
             return Outcome::refuse_sync(caller.ticket, ErrorCode::UNKNOWN_MEMBER_ID);
         };
         match validate(turn.group, &request) {
             Err(error) => turn.answer_sync(caller.ticket, refusal(error)),
-            Ok(()) => turn.sync(caller.ticket, request, written),
+            Ok(()) => turn.sync(caller.ticket, request),
         }
         turn.out
     }
@@ -47,15 +42,15 @@ impl GroupShard {
         let error = match self.turn(now, &request.group_id) {
             _ if request.group_id.is_empty() => ErrorCode::INVALID_GROUP_ID,
             None => ErrorCode::UNKNOWN_MEMBER_ID,
-            Some(mut turn) => turn.heartbeat(&request.member_id, request.generation_id),
+            Some(mut turn) => turn.heartbeat(request),
         };
         HeartbeatResponse::default().with_error_code(error.0)
     }
 }
 
 impl Turn<'_> {
-    /// A valid SyncGroup. `written` is the member's assignment in hard state.
-    fn sync(&mut self, ticket: Ticket, request: SyncGroupRequest, written: Bytes) {
+    /// A valid SyncGroup.
+    fn sync(&mut self, ticket: Ticket, request: SyncGroupRequest) {
         let member_id: &str = &request.member_id;
         match self.group.state {
             State::PreparingRebalance => self.answer_sync(ticket, refusal(ErrorCode::REBALANCE_IN_PROGRESS)),
@@ -72,7 +67,11 @@ impl Turn<'_> {
             }
             State::Stable => {
                 self.sync_received(member_id);
-                let response = assigned(self.group, written);
+                let assignment = self
+                    .written
+                    .map(|written| written.assignment(member_id))
+                    .unwrap_or_default();
+                let response = assigned(self.group, assignment);
                 self.answer_sync(ticket, response);
             }
             State::Empty | State::Dead => self.answer_sync(ticket, refusal(ErrorCode::UNKNOWN_MEMBER_ID)),
@@ -133,14 +132,17 @@ impl Turn<'_> {
         }
     }
 
-    fn heartbeat(&mut self, member_id: &str, generation: i32) -> ErrorCode {
-        if self.group.member(member_id).is_none() {
-            return ErrorCode::UNKNOWN_MEMBER_ID;
+    fn heartbeat(&mut self, request: &HeartbeatRequest) -> ErrorCode {
+        if let Err(error) = self
+            .group
+            .validate_member(&request.member_id, request.group_instance_id.as_deref())
+        {
+            return error;
         }
-        if generation != self.group.generation {
+        if request.generation_id != self.group.generation {
             return ErrorCode::ILLEGAL_GENERATION;
         }
-        self.expect_heartbeat(member_id);
+        self.expect_heartbeat(&request.member_id);
         if self.group.state == State::PreparingRebalance {
             ErrorCode::REBALANCE_IN_PROGRESS
         } else {
@@ -154,9 +156,7 @@ impl Turn<'_> {
 }
 
 fn validate(group: &ClassicGroup, request: &SyncGroupRequest) -> Result<(), ErrorCode> {
-    if group.member(&request.member_id).is_none() {
-        return Err(ErrorCode::UNKNOWN_MEMBER_ID);
-    }
+    group.validate_member(&request.member_id, request.group_instance_id.as_deref())?;
     if request.generation_id != group.generation {
         return Err(ErrorCode::ILLEGAL_GENERATION);
     }

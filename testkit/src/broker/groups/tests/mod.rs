@@ -7,4 +7,5 @@ mod fixture;
 mod heartbeat;
 mod join;
 mod leave;
+mod static_member;
 mod sync;
