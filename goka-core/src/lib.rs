@@ -1,6 +1,7 @@
 //! goka-core
 
 mod codec;
+pub mod storage;
 
 #[cfg(feature = "json")]
 pub use codec::Json;
