@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 
 use crate::codec::CodecError;
-use crate::error::chain;
 use crate::storage::StoreError;
 
 /// Why a callback did not go through.
@@ -92,7 +91,18 @@ impl fmt::Display for CallbackError {
         if !self.doing.is_empty() {
             write!(f, "{}: ", self.doing)?;
         }
-        f.write_str(&chain(&*self.cause))
+        // A user's error may hide its point one level down; others repeat it.
+        let mut text = self.cause.to_string();
+        let mut source = self.cause.source();
+        while let Some(error) = source {
+            let deeper = error.to_string();
+            if !text.ends_with(&deeper) {
+                text.push_str(": ");
+                text.push_str(&deeper);
+            }
+            source = error.source();
+        }
+        f.write_str(&text)
     }
 }
 
@@ -142,11 +152,16 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_chain_of_causes_is_printed() {
+    fn the_whole_chain_of_causes_is_printed_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("payment refused")]
         struct Refused(#[source] std::io::Error);
         let error: CallbackError = Refused(std::io::Error::other("limit reached")).into();
         assert_eq!(error.to_string(), "payment refused: limit reached");
+        let error = CallbackError::store(StoreError::new("clicks-3", "disk full"));
+        assert_eq!(
+            error.to_string(),
+            "the group table cannot be read: store: clicks-3: disk full"
+        );
     }
 }

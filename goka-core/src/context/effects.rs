@@ -20,12 +20,10 @@ const KEPT_BYTES: usize = 1 << 20;
 /// Where an effect goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// The row of the message's key in the group table.
-    Row,
-    /// The output with this index in [`GroupGraphCore::outputs`](crate::graph::GroupGraphCore::outputs).
+    /// The group table: one changelog record, without a value for a delete.
+    Table,
+    /// The output with this index in [`GroupGraphCore::outputs`](crate::graph::GroupGraphCore::outputs), the loop among them.
     Output(usize),
-    /// The loop topic.
-    Loop,
 }
 
 /// The effects of one callback, in the order it called for them.
@@ -34,7 +32,7 @@ pub(crate) struct Effects {
     arena: Vec<u8>,
     headers: Vec<HeaderSpan>,
     entries: Vec<Entry>,
-    // The last effect on the message's row: what `Context::value` sees.
+    // The last effect on the row of the record's key: what `Context::value` sees.
     own_row: Option<usize>,
     // A codec removed bytes that were not its own; nothing in the arena can be believed.
     damaged: Option<CodecError>,
@@ -55,40 +53,14 @@ struct HeaderSpan {
     value: Option<Range<usize>>,
 }
 
-/// One effect, as the partition loop performs it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum EffectRef<'e> {
-    /// The message's key gets this value in the group table: one changelog record.
-    Put { value: &'e [u8], meta: EffectMeta<'e> },
-    /// The message's key leaves the group table: one changelog record without a value.
-    Delete { meta: EffectMeta<'e> },
-    /// A record for the output with this index.
-    Emit {
-        output: usize,
-        key: &'e [u8],
-        value: Option<&'e [u8]>,
-        meta: EffectMeta<'e>,
-    },
-    /// A record for the loop topic.
-    Loop {
-        key: &'e [u8],
-        value: Option<&'e [u8]>,
-        meta: EffectMeta<'e>,
-    },
-}
-
-/// The headers and the timestamp the callback asked for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct EffectMeta<'e> {
+/// One effect: a record to be written.
+#[derive(Clone, Copy)]
+pub(crate) struct EffectRef<'e> {
     effects: &'e Effects,
     entry: &'e Entry,
 }
 
 impl Effects {
-    pub(crate) fn new() -> Effects {
-        Effects::default()
-    }
-
     /// Forgets everything, keeping the memory for the next record.
     pub(crate) fn clear(&mut self) {
         let used = self.arena.len();
@@ -106,22 +78,12 @@ impl Effects {
         self.entries.is_empty()
     }
 
-    /// How many effects there are.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// How many bytes of keys, values and headers they hold.
-    pub(crate) fn byte_len(&self) -> usize {
-        self.arena.len()
-    }
-
     /// The effects in the order the callback called for them.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = EffectRef<'_>> {
-        self.entries.iter().map(|entry| self.resolve(entry))
+        self.entries.iter().map(|entry| EffectRef { effects: self, entry })
     }
 
-    /// What this callback did to the message's row so far: nothing, `Some(None)` for a delete, `Some(Some(bytes))` for a put.
+    /// What the callback did to its own row so far: nothing, `Some(None)` for a delete, `Some(Some(bytes))` for a put.
     pub(crate) fn own_row(&self) -> Option<Option<&[u8]>> {
         let entry = &self.entries[self.own_row?];
         Some(entry.value.clone().map(|span| &self.arena[span]))
@@ -170,15 +132,14 @@ impl Effects {
     }
 
     fn record(&mut self, target: Target, key: &[u8], value: Option<Range<usize>>, meta: RecordMeta<'_>) {
-        // The row's key is the message's and stays with the message.
-        let key = if target == Target::Row { 0..0 } else { self.store(key) };
+        let key = self.store(key);
         let first_header = self.headers.len();
         for header in meta.headers {
             let key = self.store(header.key);
             let value = header.value.map(|value| self.store(value));
             self.headers.push(HeaderSpan { key, value });
         }
-        if target == Target::Row {
+        if target == Target::Table {
             self.own_row = Some(self.entries.len());
         }
         let headers = first_header..self.headers.len();
@@ -196,26 +157,22 @@ impl Effects {
         self.arena.extend_from_slice(bytes);
         start..self.arena.len()
     }
-
-    fn resolve<'e>(&'e self, entry: &'e Entry) -> EffectRef<'e> {
-        let key = &self.arena[entry.key.clone()];
-        let value = entry.value.clone().map(|span| &self.arena[span]);
-        let meta = EffectMeta { effects: self, entry };
-        match (entry.target, value) {
-            (Target::Row, Some(value)) => EffectRef::Put { value, meta },
-            (Target::Row, None) => EffectRef::Delete { meta },
-            (Target::Output(output), value) => EffectRef::Emit {
-                output,
-                key,
-                value,
-                meta,
-            },
-            (Target::Loop, value) => EffectRef::Loop { key, value, meta },
-        }
-    }
 }
 
-impl<'e> EffectMeta<'e> {
+impl<'e> EffectRef<'e> {
+    pub(crate) fn target(self) -> Target {
+        self.entry.target
+    }
+
+    pub(crate) fn key(self) -> &'e [u8] {
+        &self.effects.arena[self.entry.key.clone()]
+    }
+
+    /// `None` deletes a row, or is a tombstone for a topic.
+    pub(crate) fn value(self) -> Option<&'e [u8]> {
+        self.entry.value.clone().map(|span| &self.effects.arena[span])
+    }
+
     /// Milliseconds since the epoch; `None` leaves it to the partition loop.
     pub(crate) fn timestamp(self) -> Option<i64> {
         self.entry.timestamp
@@ -250,98 +207,90 @@ mod tests {
     use super::*;
 
     fn put(effects: &mut Effects, value: &[u8]) {
+        let append = |into: &mut Vec<u8>| {
+            into.extend_from_slice(value);
+            Ok(())
+        };
         effects
-            .push(
-                Target::Row,
-                b"ignored",
-                |into| {
-                    into.extend_from_slice(value);
-                    Ok(())
-                },
-                RecordMeta::default(),
-            )
+            .push(Target::Table, b"own", append, RecordMeta::default())
             .unwrap();
     }
 
     /// One line per effect, so that order and content are compared at once.
     fn told(effects: &Effects) -> Vec<String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let nil = |value: Option<&[u8]>| value.map_or("nil".to_owned(), text);
         effects
             .iter()
-            .map(|effect| match effect {
-                EffectRef::Put { value, .. } => format!("put {}", text(value)),
-                EffectRef::Delete { .. } => "delete".to_owned(),
-                EffectRef::Emit { output, key, value, .. } => format!("emit {output} {} {}", text(key), nil(value)),
-                EffectRef::Loop { key, value, .. } => format!("loop {} {}", text(key), nil(value)),
+            .map(|effect| {
+                let target = match effect.target() {
+                    Target::Table => "row".to_owned(),
+                    Target::Output(index) => format!("output {index}"),
+                };
+                format!(
+                    "{target} {} {}",
+                    text(effect.key()),
+                    effect.value().map_or("nil".to_owned(), text)
+                )
             })
             .collect()
     }
 
     #[test]
     fn effects_come_back_in_the_order_of_the_calls() {
-        let mut effects = Effects::new();
+        let mut effects = Effects::default();
         put(&mut effects, b"1");
+        let append = |into: &mut Vec<u8>| {
+            into.push(b'v');
+            Ok(())
+        };
         effects
-            .push(
-                Target::Output(2),
-                b"k",
-                |into| {
-                    into.push(b'v');
-                    Ok(())
-                },
-                RecordMeta::default(),
-            )
+            .push(Target::Output(2), b"k", append, RecordMeta::default())
             .unwrap();
-        effects.push_nil(Target::Row, b"", RecordMeta::default());
+        effects.push_nil(Target::Table, b"own", RecordMeta::default());
         effects
-            .push(Target::Loop, b"again", |_| Ok(()), RecordMeta::default())
+            .push(Target::Output(1), b"again", |_| Ok(()), RecordMeta::default())
             .unwrap();
         effects.push_nil(Target::Output(0), b"gone", RecordMeta::default());
         put(&mut effects, b"2");
-        assert_eq!(
-            told(&effects),
-            [
-                "put 1",
-                "emit 2 k v",
-                "delete",
-                "loop again ",
-                "emit 0 gone nil",
-                "put 2"
-            ]
-        );
-        assert_eq!(effects.len(), 6);
+        let order = [
+            "row own 1",
+            "output 2 k v",
+            "row own nil",
+            "output 1 again ",
+            "output 0 gone nil",
+            "row own 2",
+        ];
+        assert_eq!(told(&effects), order);
     }
 
     #[test]
     fn the_last_effect_on_the_row_is_the_one_a_read_sees() {
-        let mut effects = Effects::new();
+        let mut effects = Effects::default();
         assert_eq!(effects.own_row(), None);
         put(&mut effects, b"1");
         put(&mut effects, b"22");
         effects.push_nil(Target::Output(0), b"other", RecordMeta::default());
         assert_eq!(effects.own_row(), Some(Some(&b"22"[..])));
-        effects.push_nil(Target::Row, b"", RecordMeta::default());
+        effects.push_nil(Target::Table, b"", RecordMeta::default());
         assert_eq!(effects.own_row(), Some(None));
     }
 
     #[test]
     fn a_cleared_collection_holds_nothing_and_keeps_its_memory() {
-        let mut effects = Effects::new();
+        let mut effects = Effects::default();
         put(&mut effects, &[7; 500]);
         let capacity = effects.arena.capacity();
         effects.clear();
         assert!(effects.is_empty());
-        assert_eq!(effects.byte_len(), 0);
         assert_eq!(effects.own_row(), None);
         assert_eq!(effects.arena.capacity(), capacity);
         put(&mut effects, b"next");
-        assert_eq!(told(&effects), ["put next"]);
+        assert_eq!(told(&effects), ["row own next"]);
     }
 
     #[test]
     fn the_memory_of_one_huge_record_is_given_back() {
-        let mut effects = Effects::new();
+        let mut effects = Effects::default();
         put(&mut effects, &vec![7; 64 << 20]);
         effects.clear();
         put(&mut effects, b"small");
@@ -355,10 +304,10 @@ mod tests {
 
     #[test]
     fn a_failed_encode_leaves_no_bytes_behind() {
-        let mut effects = Effects::new();
+        let mut effects = Effects::default();
         put(&mut effects, b"1");
         let failed = effects.push(
-            Target::Row,
+            Target::Table,
             b"",
             |into| {
                 into.extend_from_slice(b"half");
@@ -367,8 +316,8 @@ mod tests {
             RecordMeta::default(),
         );
         assert!(failed.is_err());
-        assert_eq!(effects.byte_len(), 1);
-        assert_eq!(told(&effects), ["put 1"]);
+        assert_eq!(effects.arena, b"1own");
+        assert_eq!(told(&effects), ["row own 1"]);
         assert!(
             effects.damage().is_none(),
             "a value that cannot be written harms nobody else"
@@ -377,11 +326,11 @@ mod tests {
 
     #[test]
     fn a_codec_that_eats_the_bytes_of_others_voids_the_record() {
-        let mut effects = Effects::new();
+        let mut effects = Effects::default();
         put(&mut effects, b"12345");
         let error = effects
             .push(
-                Target::Loop,
+                Target::Output(0),
                 b"k",
                 |into| {
                     into.clear();
@@ -410,17 +359,15 @@ mod tests {
                     value: (index % 2 == 0).then_some(&b"even"[..]),
                 })
                 .collect();
-            let mut effects = Effects::new();
+            let mut effects = Effects::default();
             let meta = RecordMeta {
                 headers: &headers,
                 timestamp: Some(17),
             };
             effects.push_nil(Target::Output(0), b"k", meta);
-            let Some(EffectRef::Emit { meta, .. }) = effects.iter().next() else {
-                panic!("one emit")
-            };
-            assert_eq!(meta.timestamp(), Some(17));
-            meta.with_headers(|kept| {
+            let effect = effects.iter().next().unwrap();
+            assert_eq!(effect.timestamp(), Some(17));
+            effect.with_headers(|kept| {
                 assert_eq!(kept.len(), count);
                 for (kept, given) in kept.iter().zip(&headers) {
                     assert_eq!((kept.key, kept.value), (given.key, given.value));

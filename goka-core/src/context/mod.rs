@@ -18,7 +18,7 @@ use kafka_wire::protocol::batch::{Header, Headers};
 use std::sync::Arc;
 
 pub use callback_error::{CallbackError, CallbackErrorKind};
-pub(crate) use effects::{EffectMeta, EffectRef, Effects, Target};
+pub(crate) use effects::{Effects, Target};
 
 use crate::codec::{Codec, CodecError};
 use crate::graph::{GroupGraphCore, Loop, Output};
@@ -46,7 +46,7 @@ pub struct RecordMeta<'h> {
 pub(crate) struct ContextCore<'a> {
     pub(crate) message: MessageRef<'a>,
     pub(crate) effects: &'a mut Effects,
-    pub(crate) rows: &'a dyn ReadRows,
+    pub(crate) rows: &'a mut dyn ReadRows,
     /// Where rows are read into; reused from record to record.
     pub(crate) scratch: &'a mut Vec<u8>,
     pub(crate) graph: &'a GroupGraphCore,
@@ -69,7 +69,7 @@ pub(crate) struct MessageRef<'a> {
 /// The group table as callbacks see it: effects of earlier records first, the store behind them.
 pub(crate) trait ReadRows {
     /// Puts the value of `key` into `into`, replacing what is there, and tells whether there is one.
-    fn get(&self, key: &[u8], into: &mut Vec<u8>) -> Result<bool, StoreError>;
+    fn get(&mut self, key: &[u8], into: &mut Vec<u8>) -> Result<bool, StoreError>;
 }
 
 impl<'a, T> Context<'a, T> {
@@ -207,16 +207,16 @@ impl<'a, T> Context<'a, T> {
         value: &C::Borrowed,
         meta: RecordMeta<'_>,
     ) -> Result<(), CallbackError> {
-        let topic = self.core.graph.declared_loop(edge)?;
+        let index = self.core.graph.loop_index(edge)?;
         self.core
             .effects
             .push(
-                Target::Loop,
+                Target::Output(index),
                 key.as_ref(),
                 |into| edge.codec().encode(value, into),
                 meta,
             )
-            .map_err(|error| encode_error("record for the loop", topic, error))
+            .map_err(|error| encode_error("record for the loop", &self.core.graph.outputs()[index].topic, error))
     }
 }
 
@@ -260,10 +260,10 @@ impl<T: Codec> Context<'_, T> {
     /// # Errors
     /// As [`set_value`](Context::set_value).
     pub fn set_value_with(&mut self, value: &T::Borrowed, meta: RecordMeta<'_>) -> Result<(), CallbackError> {
-        let table = self.table;
+        let (key, table) = (self.core.message.key, self.table);
         self.core
             .effects
-            .push(Target::Row, &[], |into| table.encode(value, into), meta)
+            .push(Target::Table, key, |into| table.encode(value, into), meta)
             .map_err(|error| CallbackError::new(CallbackErrorKind::Encode, "the row cannot be encoded", error))
     }
 
@@ -272,7 +272,9 @@ impl<T: Codec> Context<'_, T> {
     /// # Errors
     /// None today; a result so that a callback can end with it as with [`set_value`](Context::set_value).
     pub fn delete(&mut self) -> Result<(), CallbackError> {
-        self.core.effects.push_nil(Target::Row, &[], RecordMeta::default());
+        self.core
+            .effects
+            .push_nil(Target::Table, self.core.message.key, RecordMeta::default());
         Ok(())
     }
 }

@@ -1,6 +1,5 @@
 //! Context semantics over a table in a `HashMap`.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::*;
@@ -11,12 +10,12 @@ use crate::graph::{Builder, GroupGraph, Handled, Stateless};
 #[derive(Default)]
 struct Rows {
     rows: HashMap<Vec<u8>, Vec<u8>>,
-    reads: Cell<usize>,
+    reads: usize,
 }
 
 impl ReadRows for Rows {
-    fn get(&self, key: &[u8], into: &mut Vec<u8>) -> Result<bool, StoreError> {
-        self.reads.set(self.reads.get() + 1);
+    fn get(&mut self, key: &[u8], into: &mut Vec<u8>) -> Result<bool, StoreError> {
+        self.reads += 1;
         into.clear();
         Ok(self.rows.get(key).map(|value| into.extend_from_slice(value)).is_some())
     }
@@ -33,7 +32,7 @@ impl Run {
     fn new() -> Run {
         Run {
             rows: Rows::default(),
-            effects: Effects::new(),
+            effects: Effects::default(),
             scratch: b"stale".to_vec(),
         }
     }
@@ -56,7 +55,7 @@ impl Run {
                 headers: Headers::default(),
             },
             effects: &mut self.effects,
-            rows: &self.rows,
+            rows: &mut self.rows,
             scratch: &mut self.scratch,
             graph: graph.core(),
         };
@@ -66,10 +65,11 @@ impl Run {
     fn puts(&self) -> Vec<String> {
         self.effects
             .iter()
-            .map(|effect| match effect {
-                EffectRef::Put { value, .. } => String::from_utf8_lossy(value).into_owned(),
-                EffectRef::Delete { .. } => "deleted".to_owned(),
-                EffectRef::Emit { .. } | EffectRef::Loop { .. } => panic!("only row effects expected"),
+            .map(|effect| {
+                assert_eq!(effect.target(), Target::Table);
+                effect.value().map_or("deleted".to_owned(), |value| {
+                    String::from_utf8_lossy(value).into_owned()
+                })
             })
             .collect()
     }
@@ -119,7 +119,7 @@ fn a_value_set_in_the_callback_is_seen_without_asking_the_store() {
         ["15", "20", "25", "deleted", "-1"],
         "each call is one changelog record"
     );
-    assert_eq!(run.rows.reads.get(), 1);
+    assert_eq!(run.rows.reads, 1);
 }
 
 #[test]
@@ -191,30 +191,22 @@ fn emits_and_loopbacks_go_where_their_handles_say() {
     let told: Vec<_> = run
         .effects
         .iter()
-        .map(|effect| match effect {
-            EffectRef::Emit {
-                output,
-                key,
-                value,
-                meta,
-            } => (
-                Some(&*graph.core().outputs()[output].topic),
-                key.to_vec(),
-                value.map(<[u8]>::to_vec),
-                meta.timestamp(),
-            ),
-            EffectRef::Loop { key, value, meta } => (None, key.to_vec(), value.map(<[u8]>::to_vec), meta.timestamp()),
-            EffectRef::Put { .. } | EffectRef::Delete { .. } => panic!("no table here"),
+        .map(|effect| {
+            let Target::Output(output) = effect.target() else {
+                panic!("no table here")
+            };
+            let topic = &*graph.core().outputs()[output].topic;
+            (topic, effect.key(), effect.value(), effect.timestamp())
         })
         .collect();
     assert_eq!(
         told,
         [
-            (Some("second"), b"a".to_vec(), Some(b"7".to_vec()), None),
-            (Some("first"), b"bob".to_vec(), Some(b"text".to_vec()), None),
-            (Some("first"), b"gone".to_vec(), None, None),
-            (Some("first"), b"at".to_vec(), Some(b"x".to_vec()), Some(5)),
-            (None, b"b".to_vec(), Some(b"once more".to_vec()), None),
+            ("second", &b"a"[..], Some(&b"7"[..]), None),
+            ("first", b"bob", Some(b"text"), None),
+            ("first", b"gone", None, None),
+            ("first", b"at", Some(b"x"), Some(5)),
+            ("g-loop", b"b", Some(b"once more"), None),
         ]
     );
 }
@@ -227,6 +219,7 @@ fn edges_the_graph_does_not_declare_are_refused_by_name() {
             1 => ctx.emit(&Output::new("unknown", Utf8), "k", "v"),
             2 => ctx.emit(&Output::new("known", Int64), "k", &1),
             3 => ctx.loopback(&Loop::new(Utf8), "k", "v"),
+            4 => ctx.emit(&Output::new("g-loop", Utf8), "k", "v"),
             _ => ctx.emit(&Output::new("known", Utf8), "k", "v"),
         })
         .build()
@@ -238,6 +231,7 @@ fn edges_the_graph_does_not_declare_are_refused_by_name() {
             b"2",
             "output known of group g is declared with codec Utf8, this emit uses Int64",
         ),
+        (b"4", "group g declares no output g-loop;"),
         (b"3", "group g declares no loop; add `.looped(&edge, callback)`"),
     ] {
         let error = run.handle(&graph, b"k", Some(case)).unwrap_err();
@@ -246,7 +240,7 @@ fn edges_the_graph_does_not_declare_are_refused_by_name() {
         assert!(run.effects.is_empty());
     }
     assert!(
-        run.handle(&graph, b"k", Some(b"4")).is_ok(),
+        run.handle(&graph, b"k", Some(b"5")).is_ok(),
         "an equal handle is as good as the declared one"
     );
 }
@@ -345,6 +339,6 @@ fn edges_declared_before_persist_stay_without_the_table() {
     };
     let mut run = Run::new();
     run.handle(&graph, b"k", Some(b"v")).unwrap();
-    assert_eq!(run.effects.len(), 1);
+    assert_eq!(run.effects.iter().len(), 1);
     assert_eq!(graph.table_topic(), Some("g-table"));
 }

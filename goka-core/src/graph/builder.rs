@@ -1,9 +1,8 @@
 //! Declaring a graph, and refusing one that cannot work.
 
-use std::any::TypeId;
 use std::sync::Arc;
 
-use super::edge::{InputEdge, Loop, LoopEdge, Output, OutputEdge, Stateless};
+use super::edge::{InputEdge, Loop, Output, OutputEdge, Stateless};
 use super::handler::{InputHandler, TypedInput};
 use super::topic_name::{TopicNameError, check_topic_name};
 use super::{GroupGraph, GroupGraphCore, group_loop, group_table};
@@ -47,7 +46,7 @@ pub struct Builder<T> {
     has_table: bool,
     inputs: Vec<InputEdge>,
     // More than one is an error of `build`.
-    loops: Vec<(LoopEdge, InputEdge)>,
+    loops: Vec<(OutputEdge, InputEdge)>,
     outputs: Vec<OutputEdge>,
 }
 
@@ -165,14 +164,7 @@ impl<T: Clone + Send + Sync + 'static> Builder<T> {
             handler,
             is_loop: true,
         };
-        self.loops.push((
-            LoopEdge {
-                topic,
-                codec: TypeId::of::<C>(),
-                codec_name: edge.codec_name(),
-            },
-            input,
-        ));
+        self.loops.push((OutputEdge::of_loop(topic, edge), input));
         self
     }
 
@@ -189,16 +181,16 @@ impl<T: Clone + Send + Sync + 'static> Builder<T> {
     pub fn build(mut self) -> Result<GroupGraph<T>, GraphError> {
         self.validate()?;
         let table_topic = self.has_table.then(|| Arc::from(group_table(&self.group)));
-        let mut inputs = self.inputs;
-        let loop_edge = self.loops.pop().map(|(edge, input)| {
-            inputs.push(input);
-            edge
-        });
+        if let Some((output, input)) = self.loops.pop() {
+            self.outputs.push(output);
+            self.inputs.push(input);
+        }
+        let input_topics = self.inputs.iter().map(|edge| edge.topic.clone()).collect();
         let core = GroupGraphCore {
             group: self.group,
             table_topic,
-            inputs,
-            loop_edge,
+            inputs: self.inputs,
+            input_topics,
             outputs: self.outputs,
         };
         Ok(GroupGraph {
@@ -326,7 +318,8 @@ mod tests {
                 ("messages-loop", true)
             ]
         );
-        assert_eq!(graph.table(), &Int64);
+        assert_eq!(graph.core().outputs().len(), 2, "the loop is written, too");
+        assert_eq!(graph.table_codec(), &Int64);
     }
 
     #[test]

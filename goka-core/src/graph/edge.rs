@@ -4,6 +4,8 @@ use std::any::{TypeId, type_name};
 use std::fmt;
 use std::sync::Arc;
 
+use kafka_wire::protocol::Partitioner;
+
 use super::handler::InputHandler;
 use crate::codec::Codec;
 
@@ -19,15 +21,23 @@ pub struct Stateless;
 pub struct Output<C> {
     topic: Arc<str>,
     codec: C,
+    partitioner: Partitioner,
 }
 
 impl<C: Codec> Output<C> {
-    /// The output `topic`, whose values `codec` writes.
+    /// The output `topic`, whose values `codec` writes. Keys go to partitions as goka sends them.
     pub fn new(topic: impl Into<Arc<str>>, codec: C) -> Output<C> {
         Output {
             topic: topic.into(),
             codec,
+            partitioner: Partitioner::Fnv1a,
         }
+    }
+
+    /// Sends keys to partitions by `partitioner`: Java's for a topic that is read together with topics that Java writes.
+    pub fn with_partitioner(mut self, partitioner: Partitioner) -> Output<C> {
+        self.partitioner = partitioner;
+        self
     }
 
     /// The topic's name.
@@ -84,28 +94,36 @@ pub(crate) struct OutputEdge {
     pub(crate) topic: Arc<str>,
     pub(crate) codec: TypeId,
     pub(crate) codec_name: &'static str,
-}
-
-/// The loop as its writers see it; as an input it is an [`InputEdge`] too.
-#[derive(Debug, Clone)]
-pub(crate) struct LoopEdge {
-    pub(crate) topic: Arc<str>,
-    pub(crate) codec: TypeId,
-    pub(crate) codec_name: &'static str,
+    pub(crate) partitioner: Partitioner,
+    pub(crate) is_loop: bool,
 }
 
 impl OutputEdge {
-    pub(crate) fn of<C: Codec>(output: &Output<C>) -> OutputEdge {
+    pub(super) fn of<C: Codec>(output: &Output<C>) -> OutputEdge {
         OutputEdge {
             topic: output.topic.clone(),
             codec: TypeId::of::<C>(),
             codec_name: output.codec_name(),
+            partitioner: output.partitioner,
+            is_loop: false,
+        }
+    }
+
+    /// The loop as its writers see it; as an input it is an [`InputEdge`] too.
+    pub(super) fn of_loop<C: Codec>(topic: Arc<str>, edge: &Loop<C>) -> OutputEdge {
+        OutputEdge {
+            topic,
+            codec: TypeId::of::<C>(),
+            codec_name: edge.codec_name(),
+            // Rows and their readers are found by this one.
+            partitioner: Partitioner::Fnv1a,
+            is_loop: true,
         }
     }
 
     /// Whether a handle with this topic and codec is this edge. A handle usually shares the edge's own name.
-    pub(crate) fn is(&self, topic: &Arc<str>, codec: TypeId) -> bool {
-        (Arc::ptr_eq(&self.topic, topic) || self.topic == *topic) && self.codec == codec
+    pub(super) fn is(&self, topic: &Arc<str>, codec: TypeId) -> bool {
+        !self.is_loop && (Arc::ptr_eq(&self.topic, topic) || self.topic == *topic) && self.codec == codec
     }
 }
 

@@ -24,11 +24,10 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use builder::{Builder, GraphError};
-pub(crate) use edge::{InputEdge, LoopEdge, OutputEdge};
+pub(crate) use edge::{InputEdge, OutputEdge};
 pub use edge::{Loop, Output, Stateless};
-pub(crate) use handler::{Handled, InputHandler};
+pub(crate) use handler::Handled;
 pub use topic_name::TopicNameError;
-pub(crate) use topic_name::check_topic_name;
 
 use crate::codec::Codec;
 use crate::context::{CallbackError, CallbackErrorKind};
@@ -57,7 +56,8 @@ pub(crate) struct GroupGraphCore {
     table_topic: Option<Arc<str>>,
     // In the order of declaration, the loop last: also the order of goka's subscription.
     inputs: Vec<InputEdge>,
-    loop_edge: Option<LoopEdge>,
+    input_topics: Vec<Arc<str>>,
+    // In the order of declaration, the loop last.
     outputs: Vec<OutputEdge>,
 }
 
@@ -85,7 +85,11 @@ impl<T> GroupGraph<T> {
 
     /// The output topics in the order of their declaration.
     pub fn output_topics(&self) -> impl Iterator<Item = &str> {
-        self.core.outputs.iter().map(|output| &*output.topic)
+        self.core
+            .outputs
+            .iter()
+            .filter(|output| !output.is_loop)
+            .map(|output| &*output.topic)
     }
 
     /// The group table's changelog topic, if the group has a table.
@@ -103,14 +107,19 @@ impl<T> GroupGraph<T> {
     }
 
     /// The codec of the group table, or [`Stateless`].
-    pub(crate) fn table(&self) -> &T {
+    pub(crate) fn table_codec(&self) -> &T {
         &self.table
     }
 }
 
 impl GroupGraphCore {
-    pub(crate) fn group(&self) -> &str {
+    pub(crate) fn group(&self) -> &Arc<str> {
         &self.group
+    }
+
+    /// The topics of [`inputs`](GroupGraphCore::inputs), which are the group's subscription.
+    pub(crate) fn input_topics(&self) -> &[Arc<str>] {
+        &self.input_topics
     }
 
     /// Every topic the group consumes, the loop last.
@@ -118,7 +127,7 @@ impl GroupGraphCore {
         &self.inputs
     }
 
-    /// The outputs; an index into them is what an emit carries.
+    /// Every topic the group writes except its changelog, the loop last; an index into them is what an emit carries.
     pub(crate) fn outputs(&self) -> &[OutputEdge] {
         &self.outputs
     }
@@ -128,7 +137,7 @@ impl GroupGraphCore {
     }
 
     pub(crate) fn loop_topic(&self) -> Option<&Arc<str>> {
-        self.loop_edge.as_ref().map(|edge| &edge.topic)
+        self.loop_edge().map(|(_, edge)| &edge.topic)
     }
 
     /// Where in [`outputs`](GroupGraphCore::outputs) this output is.
@@ -140,11 +149,11 @@ impl GroupGraphCore {
         declared.ok_or_else(|| self.undeclared_output(output))
     }
 
-    /// The loop topic, if `edge` is the loop this graph declares.
-    pub(crate) fn declared_loop<C: Codec>(&self, edge: &Loop<C>) -> Result<&Arc<str>, CallbackError> {
-        match &self.loop_edge {
-            Some(declared) if declared.codec == TypeId::of::<C>() => Ok(&declared.topic),
-            Some(declared) => Err(undeclared(format!(
+    /// Where in [`outputs`](GroupGraphCore::outputs) the loop is, if `edge` is the one this graph declares.
+    pub(crate) fn loop_index<C: Codec>(&self, edge: &Loop<C>) -> Result<usize, CallbackError> {
+        match self.loop_edge() {
+            Some((index, declared)) if declared.codec == TypeId::of::<C>() => Ok(index),
+            Some((_, declared)) => Err(undeclared(format!(
                 "the loop {} of group {} is declared with codec {}, this loopback uses {}",
                 declared.topic,
                 self.group,
@@ -158,21 +167,27 @@ impl GroupGraphCore {
         }
     }
 
+    fn loop_edge(&self) -> Option<(usize, &OutputEdge)> {
+        self.outputs.iter().enumerate().find(|(_, edge)| edge.is_loop)
+    }
+
     #[cold]
     fn undeclared_output<C: Codec>(&self, output: &Output<C>) -> CallbackError {
         let topic = output.topic();
-        undeclared(match self.outputs.iter().find(|edge| *edge.topic == *topic) {
-            Some(declared) => format!(
-                "output {topic} of group {} is declared with codec {}, this emit uses {}",
-                self.group,
-                declared.codec_name,
-                output.codec_name(),
-            ),
-            None => format!(
-                "group {} declares no output {topic}; add `.output(&handle)` with the handle of {topic} to its group graph",
-                self.group
-            ),
-        })
+        undeclared(
+            match self.outputs.iter().find(|edge| !edge.is_loop && *edge.topic == *topic) {
+                Some(declared) => format!(
+                    "output {topic} of group {} is declared with codec {}, this emit uses {}",
+                    self.group,
+                    declared.codec_name,
+                    output.codec_name(),
+                ),
+                None => format!(
+                    "group {} declares no output {topic}; add `.output(&handle)` with the handle of {topic} to its group graph",
+                    self.group
+                ),
+            },
+        )
     }
 }
 

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{TopicError, TopicSettings};
+use super::{TopicError, TopicsConfig};
 use crate::graph::GroupGraphCore;
 
 const CLEANUP_POLICY: &str = "cleanup.policy";
 const RETENTION_MS: &str = "retention.ms";
 const RETENTION_BYTES: &str = "retention.bytes";
-/// Kafka's word for "never" in both retention settings.
+const DELETE_RETENTION_MS: &str = "delete.retention.ms";
+/// Kafka's default of `delete.retention.ms`: a day.
+const DEFAULT_DELETE_RETENTION_MS: i64 = 86_400_000;
+/// Kafka's word for "never" in both retention config.
 const UNLIMITED: &str = "-1";
 
 /// A topic as the cluster has it.
@@ -46,11 +49,11 @@ pub(crate) struct Creation {
 /// A topic that cannot be created is missing, partition counts differ, or a topic of the group's own would lose data.
 pub(crate) fn plan(
     graph: &GroupGraphCore,
-    settings: &TopicSettings,
+    config: &TopicsConfig,
     observed: &ObservedTopics,
 ) -> Result<TopicPlan, TopicError> {
-    let (partitions, mut create) = plan_inputs(graph, settings, observed)?;
-    plan_outputs(graph, settings, observed, &mut create)?;
+    let (partitions, mut create) = plan_inputs(graph, config, observed)?;
+    plan_outputs(graph, config, observed, &mut create)?;
     for own in OwnTopic::of(graph) {
         match observed.get(own.topic) {
             None => create.push(Creation {
@@ -58,7 +61,7 @@ pub(crate) fn plan(
                 partitions,
                 configs: own.configs(),
             }),
-            Some(found) => own.accept(found, graph, partitions, settings.check_configs)?,
+            Some(found) => own.accept(found, graph, partitions, config.check_configs)?,
         }
     }
     Ok(TopicPlan { partitions, create })
@@ -67,7 +70,7 @@ pub(crate) fn plan(
 /// Inputs decide the number of partitions: all that exist must agree, and those to be created follow them.
 fn plan_inputs(
     graph: &GroupGraphCore,
-    settings: &TopicSettings,
+    config: &TopicsConfig,
     observed: &ObservedTopics,
 ) -> Result<(i32, Vec<Creation>), TopicError> {
     let inputs: Vec<&Arc<str>> = graph
@@ -93,11 +96,8 @@ fn plan_inputs(
     }
     let mut create = Vec::new();
     for topic in inputs.into_iter().filter(|topic| !observed.contains_key(*topic)) {
-        let Some(wanted) = settings.create_streams else {
-            return Err(TopicError::Missing {
-                edge: format!("input {topic}"),
-                group: graph.group().to_owned(),
-            });
+        let Some(wanted) = config.create_inputs else {
+            return Err(missing(graph, "input", topic));
         };
         let partitions = *agreed.get_or_insert(wanted);
         create.push(Creation {
@@ -106,30 +106,31 @@ fn plan_inputs(
             configs: Vec::new(),
         });
     }
-    let partitions = agreed.ok_or_else(|| TopicError::Missing {
-        edge: "an input".to_owned(),
-        group: graph.group().to_owned(),
-    })?;
+    let partitions = agreed.expect("a graph has an input, and every input exists by now or is to be created");
     Ok((partitions, create))
+}
+
+fn missing(graph: &GroupGraphCore, kind: &str, topic: &str) -> TopicError {
+    TopicError::Missing {
+        edge: format!("{kind} {topic} of group {}", graph.group()),
+        advice: "create the topic, correct the name, or set create_inputs and create_outputs in TopicsConfig",
+    }
 }
 
 /// Outputs must exist, with any number of partitions.
 fn plan_outputs(
     graph: &GroupGraphCore,
-    settings: &TopicSettings,
+    config: &TopicsConfig,
     observed: &ObservedTopics,
     create: &mut Vec<Creation>,
 ) -> Result<(), TopicError> {
-    for edge in graph.outputs() {
+    for edge in graph.outputs().iter().filter(|edge| !edge.is_loop) {
         // An output may be one of the group's own inputs.
         if observed.contains_key(&edge.topic) || create.iter().any(|planned| planned.topic == edge.topic) {
             continue;
         }
-        let Some(partitions) = settings.create_streams else {
-            return Err(TopicError::Missing {
-                edge: format!("output {}", edge.topic),
-                group: graph.group().to_owned(),
-            });
+        let Some(partitions) = config.create_outputs else {
+            return Err(missing(graph, "output", &edge.topic));
         };
         create.push(Creation {
             topic: edge.topic.clone(),
@@ -254,6 +255,14 @@ impl<'g> OwnTopic<'g> {
 }
 
 impl Observed {
+    /// How long tombstones stay, in milliseconds; Kafka's default where the broker does not tell.
+    pub(crate) fn delete_retention_ms(&self) -> i64 {
+        self.configs
+            .get(DELETE_RETENTION_MS)
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(DEFAULT_DELETE_RETENTION_MS)
+    }
+
     fn config(&self, setting: &str) -> &str {
         self.configs.get(setting).map_or("(not reported)", String::as_str)
     }
@@ -327,13 +336,13 @@ mod tests {
     }
 
     fn refusal(observed: &ObservedTopics) -> String {
-        plan(&graph(), &TopicSettings::default(), observed)
+        plan(&graph(), &TopicsConfig::default(), observed)
             .unwrap_err()
             .to_string()
     }
 
-    fn created(settings: &TopicSettings, observed: &ObservedTopics) -> Vec<(String, i32)> {
-        let plan = plan(&graph(), settings, observed).unwrap();
+    fn created(config: &TopicsConfig, observed: &ObservedTopics) -> Vec<(String, i32)> {
+        let plan = plan(&graph(), config, observed).unwrap();
         plan.create
             .iter()
             .map(|creation| (creation.topic.to_string(), creation.partitions))
@@ -342,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_complete_cluster_needs_nothing() {
-        let plan = plan(&graph(), &TopicSettings::default(), &complete()).unwrap();
+        let plan = plan(&graph(), &TopicsConfig::default(), &complete()).unwrap();
         assert_eq!(
             plan,
             TopicPlan {
@@ -354,7 +363,7 @@ mod tests {
 
     #[test]
     fn the_groups_own_topics_are_created_like_its_inputs() {
-        let plan = plan(&graph(), &TopicSettings::default(), &without(&["g-loop", "g-table"])).unwrap();
+        let plan = plan(&graph(), &TopicsConfig::default(), &without(&["g-loop", "g-table"])).unwrap();
         let [looped, table] = &plan.create[..] else {
             panic!("two creations: {plan:?}")
         };
@@ -372,16 +381,17 @@ mod tests {
     fn missing_inputs_and_outputs_are_errors_that_say_what_to_do() {
         let error = refusal(&without(&["other"]));
         assert!(error.starts_with("input other of group g does not exist"), "{error}");
-        assert!(error.contains("create_streams"), "{error}");
+        assert!(error.contains("create_inputs"), "{error}");
         assert!(refusal(&without(&["out"])).starts_with("output out of group g does not exist"));
         assert!(refusal(&ObservedTopics::new()).starts_with("input in of group g does not exist"));
     }
 
     #[test]
     fn streams_are_created_on_request_and_follow_the_inputs_that_exist() {
-        let settings = TopicSettings {
-            create_streams: Some(4),
-            ..TopicSettings::default()
+        let config = TopicsConfig {
+            create_inputs: Some(4),
+            create_outputs: Some(4),
+            ..TopicsConfig::default()
         };
         let pairs = |pairs: &[(&str, i32)]| {
             pairs
@@ -390,16 +400,16 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(
-            created(&settings, &ObservedTopics::new()),
+            created(&config, &ObservedTopics::new()),
             pairs(&[("in", 4), ("other", 4), ("out", 4), ("g-loop", 4), ("g-table", 4)])
         );
         assert_eq!(
-            created(&settings, &without(&["in"])),
+            created(&config, &without(&["in"])),
             pairs(&[("in", 8)]),
             "other has 8 partitions"
         );
         assert_eq!(
-            created(&settings, &without(&["out"])),
+            created(&config, &without(&["out"])),
             pairs(&[("out", 4)]),
             "an output need not be copartitioned"
         );
@@ -412,12 +422,12 @@ mod tests {
             .output(&Output::new("same", Utf8))
             .build()
             .unwrap();
-        let settings = TopicSettings {
-            create_streams: Some(2),
-            ..TopicSettings::default()
+        let config = TopicsConfig {
+            create_inputs: Some(2),
+            ..TopicsConfig::default()
         };
         assert_eq!(
-            plan(graph.core(), &settings, &ObservedTopics::new())
+            plan(graph.core(), &config, &ObservedTopics::new())
                 .unwrap()
                 .create
                 .len(),
@@ -470,7 +480,7 @@ mod tests {
             "g-table",
             topic(8, &[policy, ("retention.ms", "-1"), ("retention.bytes", "-1")]),
         );
-        assert!(plan(&graph(), &TopicSettings::default(), &harmless).is_ok());
+        assert!(plan(&graph(), &TopicsConfig::default(), &harmless).is_ok());
     }
 
     #[test]
@@ -502,12 +512,22 @@ mod tests {
     }
 
     #[test]
+    fn the_retention_of_tombstones_is_the_topics_or_kafkas_default() {
+        assert_eq!(topic(1, &[("delete.retention.ms", "5000")]).delete_retention_ms(), 5000);
+        assert_eq!(topic(1, &[]).delete_retention_ms(), 24 * 3600 * 1000);
+        assert_eq!(
+            topic(1, &[("delete.retention.ms", "soon")]).delete_retention_ms(),
+            24 * 3600 * 1000
+        );
+    }
+
+    #[test]
     fn configs_can_be_left_unchecked_but_partition_counts_cannot() {
-        let settings = TopicSettings {
+        let config = TopicsConfig {
             check_configs: false,
-            ..TopicSettings::default()
+            ..TopicsConfig::default()
         };
-        assert!(plan(&graph(), &settings, &with("g-loop", topic(8, COMPACTED))).is_ok());
-        assert!(plan(&graph(), &settings, &with("g-loop", topic(9, KEPT))).is_err());
+        assert!(plan(&graph(), &config, &with("g-loop", topic(8, COMPACTED))).is_ok());
+        assert!(plan(&graph(), &config, &with("g-loop", topic(9, KEPT))).is_err());
     }
 }
