@@ -1,1 +1,71 @@
-//! storage-redb
+//! Partition stores on [redb](https://docs.rs/redb): the store of every example, and the one to use where state must outlive the
+//! process.
+//!
+//! ```text
+//!   ROOT/.lock                          held while any store below is open: one instance, one directory
+//!   ROOT/<owner>/<topic>-<partition>.redb
+//!        tables:  rows  key bytes -> value bytes
+//!                 meta  "checkpoint" -> 37 bytes (see `checkpoint`), "name" -> whose table this is
+//! ```
+//!
+//! Rows and checkpoint change in one redb transaction. Most transactions are not made durable, because the changelog is the log:
+//! after a power cut the file holds an older, consistent state, and the difference is read again. A file that redb cannot open, or
+//! that turned out damaged, is set aside as `*.corrupt-N` and an empty one takes its place.
+//!
+//! Not here: when to flush and what, whether a checkpoint may be trusted (`goka_core`'s table).
+
+mod checkpoint;
+mod directory;
+mod file_name;
+mod guard;
+mod open;
+mod store;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, Weak};
+
+use goka_core::storage::{Opened, StoreBuilder, StoreError, StoreName};
+
+use crate::directory::DirectoryLock;
+
+/// Opens stores below one directory. Two processes, or two of these, cannot use a directory at the same time.
+#[derive(Debug)]
+pub struct Redb {
+    root: PathBuf,
+    cache_bytes: usize,
+    lock: Mutex<Weak<DirectoryLock>>,
+}
+
+impl Redb {
+    /// Stores below `root`, which is made when the first is opened.
+    pub fn at(root: impl AsRef<Path>) -> Redb {
+        Redb {
+            root: root.as_ref().to_owned(),
+            cache_bytes: 32 << 20,
+            lock: Mutex::default(),
+        }
+    }
+
+    /// Sets the page cache of each store, in bytes. Default 32 MiB: the overlay above holds the hot rows already.
+    pub fn cache_bytes(mut self, bytes: usize) -> Redb {
+        self.cache_bytes = bytes;
+        self
+    }
+}
+
+impl StoreBuilder for Redb {
+    fn open(&self, name: StoreName<'_>) -> Result<Opened, StoreError> {
+        let lock = {
+            let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            match held.upgrade() {
+                Some(lock) => lock,
+                None => {
+                    let lock = DirectoryLock::acquire(&self.root)?;
+                    *held = std::sync::Arc::downgrade(&lock);
+                    lock
+                }
+            }
+        };
+        open::open(&self.root, name, self.cache_bytes, lock)
+    }
+}

@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kafka_wire::protocol::TopicId;
+pub use kafka_wire::protocol::TopicId;
 
 pub use self::memory::Memory;
 pub use self::range::KeyRange;

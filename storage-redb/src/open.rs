@@ -1,0 +1,133 @@
+//! Opening a store's file, setting it aside if it is damaged.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use goka_core::storage::{Opened, StoreError, StoreName};
+use redb::{Database, ReadableDatabase, ReadableTable};
+
+use crate::directory::DirectoryLock;
+use crate::guard::{Failure, guarded, mark, store_error};
+use crate::store::{META, RedbStore};
+use crate::{checkpoint, file_name};
+
+/// Opens the store called `name` below `root`.
+pub(crate) fn open(
+    root: &Path,
+    name: StoreName<'_>,
+    cache_bytes: usize,
+    lock: Arc<DirectoryLock>,
+) -> Result<Opened, StoreError> {
+    let (directory, file) = file_name::of(name);
+    let directory = root.join(directory);
+    let path = directory.join(format!("{file}.redb"));
+    let failed = |error| StoreError::new(format!("cannot make directory {}", directory.display()), error);
+    std::fs::create_dir_all(&directory).map_err(|error: std::io::Error| failed(error))?;
+    let mut rebuilt = None;
+    let database = match inspect(&path, name, cache_bytes) {
+        Ok(database) => database,
+        Err(Refusal::Damaged(reason)) => {
+            let aside = set_aside(&path)?;
+            rebuilt = Some(format!("{reason}; the file is now {}", aside.display()));
+            match create(&path, name, cache_bytes) {
+                Ok(database) => database,
+                Err(failure) => return Err(store_error(&path, &failure)),
+            }
+        }
+        Err(Refusal::Failed(failure)) => return Err(store_error(&path, &failure)),
+    };
+    let store = RedbStore::new(path.clone(), database, lock).map_err(|failure| store_error(&path, &failure))?;
+    Ok(Opened {
+        store: Arc::new(store),
+        rebuilt,
+    })
+}
+
+/// Why a file is not opened.
+enum Refusal {
+    /// It cannot be used, now or later.
+    Damaged(String),
+    /// The machine, or another user of it, is in the way.
+    Failed(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        match failure.is_damage() {
+            true => Refusal::Damaged(failure.to_string()),
+            false => Refusal::Failed(failure),
+        }
+    }
+}
+
+fn inspect(path: &Path, name: StoreName<'_>, cache_bytes: usize) -> Result<Database, Refusal> {
+    if mark(path).exists() {
+        return Err(Refusal::Damaged(
+            "it was found damaged while it was last in use".to_owned(),
+        ));
+    }
+    let database = create(path, name, cache_bytes)?;
+    let (owner, readable) = guarded(|| {
+        let meta = database.begin_read()?.open_table(META)?;
+        let owner = meta
+            .get("name")?
+            .map(|owner| String::from_utf8_lossy(owner.value()).into_owned());
+        let readable = meta
+            .get("checkpoint")?
+            .is_none_or(|bytes| checkpoint::decode(bytes.value()).is_some());
+        Ok((owner, readable))
+    })?;
+    if owner.as_deref() != Some(&*name.to_string()) {
+        let owner = owner.unwrap_or_else(|| "nobody".to_owned());
+        return Err(Refusal::Damaged(format!(
+            "it holds the table of {owner}, not of {name}"
+        )));
+    }
+    if !readable {
+        return Err(Refusal::Damaged("its checkpoint is of an unknown format".to_owned()));
+    }
+    Ok(database)
+}
+
+/// Opens or makes the file; a new one is given its tables and its name.
+fn create(path: &Path, name: StoreName<'_>, cache_bytes: usize) -> Result<Database, Failure> {
+    guarded(|| {
+        let database = Database::builder().set_cache_size(cache_bytes).create(path)?;
+        let transaction = database.begin_write()?;
+        let is_new = {
+            let mut meta = transaction.open_table(META)?;
+            transaction.open_table(crate::store::ROWS)?;
+            let is_new = meta.get("name")?.is_none();
+            if is_new {
+                meta.insert("name", name.to_string().as_bytes())?;
+            }
+            is_new
+        };
+        match is_new {
+            true => transaction.commit()?,
+            false => transaction.abort()?,
+        }
+        Ok(database)
+    })
+}
+
+/// Renames the file to the first free `*.corrupt-N`.
+fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let mut number = 0;
+    let aside = loop {
+        let aside = path.with_extension(format!("corrupt-{number}"));
+        if !aside.exists() {
+            break aside;
+        }
+        number += 1;
+    };
+    let renamed = std::fs::rename(path, &aside);
+    renamed.map_err(|error| StoreError::new(format!("cannot set aside {}", path.display()), error))?;
+    match std::fs::remove_file(mark(path)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::new(
+            format!("cannot remove {}", mark(path).display()),
+            error,
+        )),
+        _ => Ok(aside),
+    }
+}
