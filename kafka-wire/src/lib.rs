@@ -13,3 +13,18 @@ pub mod fetcher;
 pub mod producer;
 pub mod protocol;
 pub mod transport;
+
+#[doc(hidden)]
+pub mod rpc {
+    //! The seam for sibling crates: requests and responses of `kafka-protocol`, outside the public API's promises.
+
+    pub use crate::client::ConnectionClass;
+    pub use crate::connection::{Connection, PendingResponse};
+}
+
+pub use admin::{Admin, IsolationLevel};
+pub use client::Client;
+pub use cluster::ClusterImage;
+pub use config::{ClientConfig, ConfigError};
+pub use connection::{BrokerAddress, CallError, CallErrorKind};
+pub use protocol::{Compression, ErrorCode, Partitioner, Recovery, TopicId, TopicPartition};

@@ -1,0 +1,133 @@
+//! A broker, whichever answers: known brokers first, then the bootstrap addresses, round and round until the deadline.
+//!
+//! Candidates start one after the other with a short head start each, so that a broker that swallows packets delays us by half a
+//! second and not by its connect timeout. When every known broker is gone the bootstrap addresses are what is left, and the
+//! Metadata they answer replaces the known brokers (KIP-899).
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "driver: owns sockets and time"
+)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kafka_protocol::protocol::Request;
+use tokio::task::JoinSet;
+
+use super::ConnectionClass;
+use super::driver::{Core, may_repeat, now};
+use super::links::Destination;
+use crate::connection::{CallError, CallErrorKind, Connection};
+
+/// Head start of one candidate over the next.
+const HEAD_START: Duration = Duration::from_millis(500);
+
+impl Core {
+    /// A connection to any broker before `deadline`.
+    ///
+    /// # Errors
+    /// `Unreachable` with what each address said last, or `Closed`.
+    pub(super) async fn any_broker(core: &Arc<Self>, deadline: Instant) -> Result<Connection, CallError> {
+        loop {
+            if let Some(connection) = core.any_open() {
+                return Ok(connection);
+            }
+            let mut refusals = Vec::new();
+            let race = core.unless_closed(race(core, &mut refusals));
+            match tokio::time::timeout_at(deadline.into(), race).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) if error.kind == CallErrorKind::Unreachable && now() < deadline => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(core.nobody(&refusals)),
+            }
+        }
+    }
+
+    /// One request to any broker; see [`Client::call_any`](super::Client::call_any).
+    pub(super) async fn call_any<R: Request>(
+        core: &Arc<Self>,
+        build: impl Fn(i16) -> R,
+        max_version: Option<i16>,
+    ) -> Result<R::Response, CallError> {
+        let deadline = core.deadline();
+        loop {
+            let connection = Self::any_broker(core, deadline)
+                .await
+                .map_err(|error| error.with_api(R::KEY))?;
+            let version = connection.version_for::<R>(max_version)?;
+            let left = deadline.saturating_duration_since(now());
+            match connection.call(&build(version), version, left).await {
+                Err(error) if may_repeat(&error) && now() < deadline && !core.is_closed() => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Every address a connection could go to, the known brokers before the bootstrap addresses, each group in random order.
+    fn candidates(&self) -> Vec<Destination> {
+        let mut known: Vec<_> = self
+            .image
+            .borrow()
+            .brokers()
+            .map(|broker| Destination::Node(broker.id))
+            .collect();
+        let mut bootstrap: Vec<_> = (0..self.bootstrap.len()).map(Destination::Bootstrap).collect();
+        for group in [&mut known, &mut bootstrap] {
+            for index in (1..group.len()).rev() {
+                group.swap(index, self.draw(index + 1));
+            }
+        }
+        known.append(&mut bootstrap);
+        known
+    }
+
+    /// The error when time is up although attempts are still under way.
+    fn nobody(&self, refusals: &[String]) -> CallError {
+        let known: Vec<String> = self.image.borrow().brokers().map(ToString::to_string).collect();
+        let tried = self
+            .bootstrap
+            .iter()
+            .map(ToString::to_string)
+            .chain(known)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let mut text = format!(
+            "none of {tried} answered within {:?}",
+            self.config.connection.request_timeout
+        );
+        for refusal in refusals {
+            text.push_str("; ");
+            text.push_str(refusal);
+        }
+        CallError::new(CallErrorKind::Unreachable, text)
+    }
+}
+
+/// The first candidate to connect; an error once each was tried in vain.
+async fn race(core: &Arc<Core>, refusals: &mut Vec<String>) -> Result<Connection, CallError> {
+    let mut waiting = core.candidates().into_iter();
+    let mut attempts = JoinSet::new();
+    let mut foreign = None;
+    loop {
+        if let Some(to) = waiting.next() {
+            let core = Arc::clone(core);
+            attempts.spawn(async move { Core::connection(&core, to, ConnectionClass::General).await });
+        } else if attempts.is_empty() {
+            return Err(foreign.unwrap_or_else(|| core.nobody(refusals)));
+        }
+        let head_start = if waiting.len() == 0 { Duration::MAX } else { HEAD_START };
+        match tokio::time::timeout(head_start, attempts.join_next()).await {
+            Ok(Some(Ok(Ok(connection)))) => return Ok(connection),
+            Ok(Some(Ok(Err(error)))) => {
+                refusals.push(error.to_string());
+                // Nothing heals a wrong port: say it at once instead of trying until the deadline.
+                if !matches!(error.kind, CallErrorKind::Unreachable) {
+                    foreign = Some(error);
+                }
+            }
+            Ok(Some(Err(_))) | Ok(None) | Err(_) => {}
+        }
+    }
+}

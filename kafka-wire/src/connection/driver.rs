@@ -1,0 +1,477 @@
+//! Moves bytes and time for one connection: one task writes, one reads, both around one [`InFlight`].
+//!
+//! The writer drains the queue and hands as many frames as fit to one vectored write. The reader cuts frames, gives each to its
+//! waiter and keeps the deadlines. Whoever meets trouble first closes the connection for both and tells every waiter. Neither is
+//! ever cancelled halfway through a frame: dropping a response future drops an interest, nothing else.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "driver: owns sockets and time"
+)]
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{Notify, oneshot};
+use tracing::{debug, warn};
+
+use super::error::{CallError, CallErrorKind};
+use super::frame_reader::{BadFrame, FrameReader};
+use super::handshake::Handshake;
+use super::in_flight::{Event, Expected, Frame, InFlight, Unanswered};
+use super::read_buffer::ReadBuffers;
+use super::versions::BrokerVersions;
+use super::{BrokerAddress, Connection};
+use crate::config::ConnectionConfig;
+use crate::transport::{BoxedStream, Connector};
+
+/// Longest answer accepted before the peer has proven to be a broker.
+const HANDSHAKE_ALLOWED: usize = 64 << 10;
+/// Pieces handed to one vectored write.
+const MOST_PIECES: usize = 64;
+/// Bytes after which the writer stops collecting and writes.
+const ENOUGH_BYTES: usize = 1 << 20;
+
+type Waiter = oneshot::Sender<Result<Bytes, CallError>>;
+
+/// What every connection of a client is opened with.
+#[derive(Debug, Clone)]
+pub(crate) struct Opening {
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) client_id: Arc<str>,
+    pub(crate) config: ConnectionConfig,
+    pub(crate) buffers: ReadBuffers,
+}
+
+impl Opening {
+    /// Connects, shakes hands and starts the two tasks; all within the connect timeout.
+    pub(crate) async fn open(&self, broker: Arc<BrokerAddress>) -> Result<Connection, CallError> {
+        let limit = self.config.connect_timeout;
+        let opened = match tokio::time::timeout(limit, self.establish(&broker)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(CallError::new(
+                CallErrorKind::Unreachable,
+                format!("no connection within {limit:?}"),
+            )),
+        };
+        let Established {
+            stream,
+            frames,
+            versions,
+            first_correlation,
+        } = opened.map_err(|error| error.with_broker(&broker))?;
+        debug!(%broker, "connected");
+        let in_flight = InFlight::new(now(), first_correlation, self.config.idle_timeout);
+        let shared = Arc::new(Shared {
+            broker,
+            versions,
+            closed: AtomicBool::new(false),
+            state: Mutex::new(State {
+                in_flight,
+                closed: None,
+                released: false,
+                armed: now(),
+            }),
+            to_write: Notify::new(),
+            to_read: Notify::new(),
+        });
+        let (reading, writing) = tokio::io::split(stream);
+        tokio::spawn(read(Guard(Arc::clone(&shared)), reading, frames));
+        tokio::spawn(write(Guard(Arc::clone(&shared)), writing));
+        Ok(Connection::new(shared, Arc::clone(&self.client_id)))
+    }
+
+    async fn establish(&self, broker: &BrokerAddress) -> Result<Established, CallError> {
+        let unreachable = |error: io::Error| CallError::new(CallErrorKind::Unreachable, error.to_string());
+        let mut stream = self
+            .connector
+            .connect(&broker.host, broker.port)
+            .await
+            .map_err(unreachable)?;
+        let mut handshake = Handshake::new(&self.client_id);
+        let mut frames = FrameReader::new(HANDSHAKE_ALLOWED, self.buffers.clone());
+        while let Some(request) = handshake.poll_request() {
+            stream.write_all(&request?).await.map_err(unreachable)?;
+            stream.flush().await.map_err(unreachable)?;
+            handshake.handle_frame(first_answer(&mut stream, &mut frames).await?)?;
+        }
+        let (versions, first_correlation) = handshake
+            .poll_event()
+            .ok_or_else(|| CallError::new(CallErrorKind::Protocol, "the handshake ended without an agreement"))?;
+        frames.allow(self.config.max_response_bytes);
+        Ok(Established {
+            stream,
+            frames,
+            versions,
+            first_correlation,
+        })
+    }
+}
+
+struct Established {
+    stream: BoxedStream,
+    frames: FrameReader,
+    versions: BrokerVersions,
+    first_correlation: i32,
+}
+
+/// Reads one frame during the handshake.
+async fn first_answer(stream: &mut BoxedStream, frames: &mut FrameReader) -> Result<Bytes, CallError> {
+    loop {
+        if let Some(frame) = frames.next_frame().map_err(|bad| bad_frame(&bad))? {
+            return Ok(frame);
+        }
+        let hint = "the peer closed the connection at the first request; \
+                    does the listener expect TLS or SASL, or is the broker just restarting?";
+        match frames.read_from(stream).await {
+            Ok(0) => return Err(CallError::new(CallErrorKind::Unreachable, hint)),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                return Err(CallError::new(CallErrorKind::Unreachable, format!("{error}: {hint}")));
+            }
+            Err(error) => return Err(CallError::new(CallErrorKind::Unreachable, error.to_string())),
+        }
+    }
+}
+
+/// What the two tasks and the handles share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) broker: Arc<BrokerAddress>,
+    pub(super) versions: BrokerVersions,
+    closed: AtomicBool,
+    state: Mutex<State>,
+    to_write: Notify,
+    to_read: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    in_flight: InFlight<Waiter>,
+    closed: Option<CallError>,
+    /// Every handle is gone: close once the last answer is in.
+    released: bool,
+    /// When the reader will look at the clock next.
+    armed: Instant,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock would be our bug; the Guard of the panicking task then closes the connection anyway.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Enqueues one request, at once and in order.
+    pub(super) fn send(&self, expected: Expected, head: BytesMut, body: Vec<Bytes>) -> PendingResponse {
+        let (waiter, answer) = oneshot::channel();
+        let mut state = self.lock();
+        if let Some(error) = &state.closed {
+            return PendingResponse::failed(disconnected(error, false).with_api(expected.api_key));
+        }
+        let deadline = state.in_flight.handle_request(now(), expected, head, body, waiter);
+        let sooner = deadline < state.armed;
+        drop(state);
+        self.to_write.notify_one();
+        if sooner {
+            self.to_read.notify_one();
+        }
+        PendingResponse {
+            state: Response::Waiting(answer),
+        }
+    }
+
+    /// Ends the connection: the first reason stays, every waiter hears it.
+    pub(super) fn close(&self, reason: CallError) {
+        let mut state = self.lock();
+        if state.closed.is_some() {
+            return;
+        }
+        let reason = reason.with_broker(&self.broker);
+        state.closed = Some(reason.clone());
+        self.closed.store(true, Ordering::Release);
+        let unanswered = state.in_flight.handle_disconnect();
+        drop(state);
+        for Unanswered {
+            waiter,
+            api_key,
+            written,
+        } in unanswered
+        {
+            let _ = waiter.send(Err(disconnected(&reason, written).with_api(api_key)));
+        }
+        self.to_write.notify_one();
+        self.to_read.notify_one();
+    }
+
+    /// No handle is left: finishes what was asked, then closes.
+    pub(super) fn release(&self) {
+        let mut state = self.lock();
+        state.released = true;
+        let done = state.in_flight.is_empty();
+        drop(state);
+        if done {
+            self.close(CallError::new(CallErrorKind::Closed, "no longer used"));
+        }
+    }
+}
+
+/// Whatever ends a task, a panic or the runtime's shutdown included, ends the connection: no waiter waits for a dead task.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0
+            .close(CallError::new(CallErrorKind::Closed, "the connection's task has ended"));
+    }
+}
+
+/// The writer task.
+async fn write(guard: Guard, mut stream: WriteHalf<BoxedStream>) {
+    let shared = &guard.0;
+    while !shared.is_closed() {
+        let frames = collect(shared);
+        if frames.is_empty() {
+            shared.to_write.notified().await;
+            continue;
+        }
+        if let Err((error, not_started)) = write_frames(&mut stream, frames).await {
+            shared.lock().in_flight.handle_write_failure(not_started);
+            shared.close(lost(&error));
+        }
+    }
+    let _ = stream.shutdown().await;
+}
+
+/// As many queued frames as make one good write.
+fn collect(shared: &Shared) -> Vec<Frame> {
+    let (mut frames, mut pieces, mut bytes) = (Vec::new(), 0, 0);
+    let mut state = shared.lock();
+    let now = now();
+    while pieces < MOST_PIECES
+        && bytes < ENOUGH_BYTES
+        && let Some(frame) = state.in_flight.poll_request(now)
+    {
+        pieces += 1 + frame.body.len();
+        bytes += frame.head.len() + frame.body.iter().map(Bytes::len).sum::<usize>();
+        frames.push(frame);
+    }
+    frames
+}
+
+/// Writes whole frames without copying their pieces; on failure tells how many of the last ones did not lose a byte.
+async fn write_frames(stream: &mut WriteHalf<BoxedStream>, frames: Vec<Frame>) -> Result<(), (io::Error, usize)> {
+    let total = frames.len();
+    let mut pieces: VecDeque<(usize, Bytes)> = VecDeque::with_capacity(total);
+    for (index, frame) in frames.into_iter().enumerate() {
+        let body = frame.body.into_iter().filter(|piece| !piece.is_empty());
+        pieces.extend(std::iter::once(frame.head).chain(body).map(|piece| (index, piece)));
+    }
+    let mut started = 0;
+    while !pieces.is_empty() {
+        let written = std::future::poll_fn(|cx| poll_pieces(Pin::new(&mut *stream), cx, &pieces)).await;
+        match written {
+            Ok(0) => return Err((io::ErrorKind::WriteZero.into(), total - started)),
+            Ok(count) => started = advance(&mut pieces, count).unwrap_or(started).max(started),
+            Err(error) => return Err((error, total - started)),
+        }
+    }
+    stream.flush().await.map_err(|error| (error, 0))
+}
+
+fn poll_pieces(
+    stream: Pin<&mut WriteHalf<BoxedStream>>,
+    cx: &mut Context<'_>,
+    pieces: &VecDeque<(usize, Bytes)>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); MOST_PIECES];
+    let mut count = 0;
+    for (slice, (_, piece)) in slices.iter_mut().zip(pieces) {
+        *slice = IoSlice::new(piece);
+        count += 1;
+    }
+    stream.poll_write_vectored(cx, &slices[..count])
+}
+
+/// Drops `count` written bytes from the front; tells how many frames have been started, if any byte was written.
+fn advance(pieces: &mut VecDeque<(usize, Bytes)>, mut count: usize) -> Option<usize> {
+    let mut started = None;
+    while count > 0 {
+        let (index, piece) = pieces.front_mut()?;
+        started = Some(*index + 1);
+        let taken = count.min(piece.len());
+        piece.advance(taken);
+        count -= taken;
+        if piece.is_empty() {
+            pieces.pop_front();
+        }
+    }
+    started
+}
+
+/// The reader task: frames, deadlines, the end.
+async fn read(guard: Guard, mut stream: ReadHalf<BoxedStream>, mut frames: FrameReader) {
+    let shared = &guard.0;
+    let mut timer = pin!(tokio::time::sleep_until(arm(shared).into()));
+    while !shared.is_closed() {
+        if let Err(reason) = deliver(shared, &mut frames) {
+            shared.close(reason);
+            break;
+        }
+        let due = arm(shared);
+        if timer.deadline().into_std() != due {
+            timer.as_mut().reset(due.into());
+        }
+        tokio::select! {
+            read = frames.read_from(&mut stream) => match read {
+                Ok(0) => shared.close(ended(&frames)),
+                Ok(_) => {}
+                Err(error) => shared.close(lost(&error)),
+            },
+            () = timer.as_mut() => on_timer(shared),
+            () = shared.to_read.notified() => {}
+        }
+    }
+}
+
+/// Notes when the reader will look at the clock, so that `send` need not wake it for later deadlines.
+fn arm(shared: &Shared) -> Instant {
+    let mut state = shared.lock();
+    state.armed = state.in_flight.next_timeout();
+    state.armed
+}
+
+/// Gives every complete frame to its waiter.
+fn deliver(shared: &Shared, frames: &mut FrameReader) -> Result<(), CallError> {
+    while let Some(frame) = frames.next_frame().map_err(|bad| bad_frame(&bad))? {
+        let mut state = shared.lock();
+        let answer = state.in_flight.handle_frame(now(), frame);
+        let finished = state.released && state.in_flight.is_empty();
+        drop(state);
+        let answer = answer.map_err(|misplaced| CallError::new(CallErrorKind::Protocol, misplaced.to_string()))?;
+        if let Some(waiter) = answer.waiter {
+            // A waiter that lost interest is no trouble.
+            let _ = waiter.send(Ok(answer.body));
+        }
+        if finished {
+            return Err(CallError::new(CallErrorKind::Closed, "no longer used"));
+        }
+    }
+    Ok(())
+}
+
+fn on_timer(shared: &Shared) {
+    let mut state = shared.lock();
+    state.in_flight.handle_timeout(now());
+    let events: Vec<_> = std::iter::from_fn(|| state.in_flight.poll_event()).collect();
+    drop(state);
+    for event in events {
+        match event {
+            Event::Expired(Unanswered {
+                waiter,
+                api_key,
+                written,
+            }) => {
+                let error = CallError::new(CallErrorKind::Timeout, "")
+                    .with_written(written)
+                    .with_api(api_key);
+                let _ = waiter.send(Err(error.with_broker(&shared.broker)));
+            }
+            Event::Stalled { api_key } => {
+                warn!(broker = %shared.broker, api_key, "no answer in time, closing the connection");
+                shared.close(CallError::new(
+                    CallErrorKind::Timeout,
+                    "an earlier request got no answer in time",
+                ));
+            }
+            Event::Idle => {
+                debug!(broker = %shared.broker, "closing the idle connection");
+                shared.close(CallError::new(CallErrorKind::Closed, "the connection was idle"));
+            }
+        }
+    }
+}
+
+/// The error of one request when the connection ended for `reason`.
+fn disconnected(reason: &CallError, written: bool) -> CallError {
+    let kind = match reason.kind {
+        CallErrorKind::Protocol | CallErrorKind::NotKafka(_) => reason.kind,
+        _ => CallErrorKind::Disconnected { written },
+    };
+    let error = CallError::new(kind, reason.text()).with_written(written);
+    match reason.broker() {
+        Some(broker) => error.with_broker(&broker),
+        None => error,
+    }
+}
+
+fn bad_frame(bad: &BadFrame) -> CallError {
+    match bad {
+        BadFrame::NotKafka(what) => CallError::new(CallErrorKind::NotKafka(what), ""),
+        BadFrame::Length { .. } => CallError::new(CallErrorKind::Protocol, bad.to_string()),
+    }
+}
+
+fn ended(frames: &FrameReader) -> CallError {
+    let text = if frames.at_boundary() {
+        "the broker closed the connection"
+    } else {
+        "the broker closed the connection in the middle of a response"
+    };
+    CallError::new(CallErrorKind::Disconnected { written: true }, text)
+}
+
+fn lost(error: &io::Error) -> CallError {
+    CallError::new(CallErrorKind::Disconnected { written: true }, error.to_string())
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// The answer to come. Dropping it drops the interest in the answer; the request is sent and answered all the same.
+#[derive(Debug)]
+pub struct PendingResponse {
+    state: Response,
+}
+
+#[derive(Debug)]
+enum Response {
+    Waiting(oneshot::Receiver<Result<Bytes, CallError>>),
+    Failed(Option<CallError>),
+}
+
+impl PendingResponse {
+    pub(super) fn failed(error: CallError) -> Self {
+        Self {
+            state: Response::Failed(Some(error)),
+        }
+    }
+}
+
+impl Future for PendingResponse {
+    type Output = Result<Bytes, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let gone = || CallError::new(CallErrorKind::Disconnected { written: true }, "the connection is gone");
+        match &mut self.state {
+            Response::Waiting(answer) => {
+                let answer = ready!(Pin::new(answer).poll(cx));
+                Poll::Ready(answer.unwrap_or_else(|_| Err(gone())))
+            }
+            Response::Failed(error) => Poll::Ready(Err(error.take().unwrap_or_else(gone))),
+        }
+    }
+}
