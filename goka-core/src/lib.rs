@@ -37,6 +37,7 @@
 mod codec;
 mod context;
 mod graph;
+mod into_client;
 pub mod storage;
 mod topics;
 
@@ -45,6 +46,7 @@ pub use codec::Json;
 pub use codec::{Bytes, Codec, CodecError, Int64, Nullable, Utf8};
 pub use context::{CallbackError, CallbackErrorKind, Context, RecordMeta};
 pub use graph::{Builder, GraphError, GroupGraph, Loop, Output, Stateless, TopicNameError, group_table};
+pub use into_client::IntoClient;
 pub use kafka_wire::protocol::batch::{Header, Headers};
-pub use kafka_wire::protocol::{Partitioner, TopicPartition};
+pub use kafka_wire::{Client, ClientConfig, ConfigError, Partitioner, TopicPartition};
 pub use topics::{TopicError, TopicsConfig};

@@ -4,7 +4,7 @@ use std::any::{TypeId, type_name};
 use std::fmt;
 use std::sync::Arc;
 
-use kafka_wire::protocol::Partitioner;
+use kafka_wire::Partitioner;
 
 use super::handler::InputHandler;
 use crate::codec::Codec;

@@ -8,7 +8,10 @@
 //! `plan` decides, as a function; `driver` asks and creates, and asks again until there is nothing left to plan, so that two
 //! instances that start at once agree on one result.
 
+mod driver;
 mod plan;
+
+pub(crate) use driver::{PreparedTopics, describe_table, prepare};
 
 /// How a group treats its topics.
 #[derive(Debug, Clone)]
