@@ -1,3 +1,5 @@
-//! testkit
+//! What tests of the workspace and of its users run against: an embedded Kafka cluster on the real protocol, and suites
+//! that hold every implementation of a contract to it.
 
+pub mod broker;
 pub mod store_contract;

@@ -1,0 +1,125 @@
+//! One file per API: its versions, the layout of its request, and the handler.
+//!
+//! A handler gets the cluster's [`State`], the faults in force and the decoded request, and says how it is answered. The
+//! error an injected fault wants comes first; after that the order of checks is Kafka's (`KafkaApis`, `ControllerApis`).
+
+mod api_versions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+pub(crate) mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod membership;
+mod metadata;
+mod offset_for_leader_epoch;
+mod offsets;
+mod produce;
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::protocol::StrBytes;
+
+use super::api::Api;
+use super::config::BrokerConfig;
+use super::core::{BrokerCore, Call, State};
+use super::wire::Malformed;
+
+/// The versions of an API that the broker serves.
+pub(crate) fn served_versions(api: Api) -> RangeInclusive<i16> {
+    match api {
+        Api::Produce => produce::VERSIONS,
+        Api::Fetch => fetch::VERSIONS,
+        Api::ListOffsets => list_offsets::VERSIONS,
+        Api::Metadata => metadata::VERSIONS,
+        Api::OffsetCommit => offsets::COMMIT_VERSIONS,
+        Api::OffsetFetch => offsets::FETCH_VERSIONS,
+        Api::FindCoordinator => find_coordinator::VERSIONS,
+        Api::JoinGroup => membership::JOIN_VERSIONS,
+        Api::Heartbeat => membership::HEARTBEAT_VERSIONS,
+        Api::LeaveGroup => membership::LEAVE_VERSIONS,
+        Api::SyncGroup => membership::SYNC_VERSIONS,
+        Api::ApiVersions => api_versions::VERSIONS,
+        Api::CreateTopics => create_topics::VERSIONS,
+        Api::DeleteTopics => delete_topics::VERSIONS,
+        Api::DeleteRecords => delete_records::VERSIONS,
+        Api::InitProducerId => init_producer_id::VERSIONS,
+        Api::OffsetForLeaderEpoch => offset_for_leader_epoch::VERSIONS,
+        Api::DescribeConfigs => describe_configs::VERSIONS,
+        Api::DescribeCluster => describe_cluster::VERSIONS,
+    }
+}
+
+/// The versions this cluster admits to: what it serves, unless it poses as an older broker.
+pub(crate) fn advertised_versions(config: &BrokerConfig, api: Api) -> RangeInclusive<i16> {
+    let served = served_versions(api);
+    let Some(posed) = config.api_versions.get(&api) else {
+        return served;
+    };
+    *served.start().max(posed.start())..=*served.end().min(posed.end())
+}
+
+/// Serves one request.
+pub(crate) fn serve(core: &mut BrokerCore, call: &Call, body: Bytes) -> Result<(), Malformed> {
+    if !advertised_versions(&core.state.config, call.api).contains(&call.version) {
+        if call.api == Api::ApiVersions {
+            return api_versions::refuse_version(core, call);
+        }
+        return Err(Malformed::UnsupportedVersion(call.api, call.version));
+    }
+    match call.api {
+        Api::Produce => core.run(call, &produce::SHAPE, body, produce::serve),
+        Api::Fetch => core.run(call, &fetch::SHAPE, body, fetch::serve),
+        Api::ListOffsets => core.run(call, &list_offsets::SHAPE, body, list_offsets::serve),
+        Api::Metadata => core.run(call, &metadata::SHAPE, body, metadata::serve),
+        Api::OffsetCommit => core.run(call, &offsets::COMMIT_SHAPE, body, offsets::serve_commit),
+        Api::OffsetFetch => core.run(call, &offsets::FETCH_SHAPE, body, offsets::serve_fetch),
+        Api::FindCoordinator => core.run(call, &find_coordinator::SHAPE, body, find_coordinator::serve),
+        Api::JoinGroup => core.run(call, &membership::JOIN_SHAPE, body, membership::serve_join),
+        Api::Heartbeat => core.run(call, &membership::HEARTBEAT_SHAPE, body, membership::serve_heartbeat),
+        Api::LeaveGroup => core.run(call, &membership::LEAVE_SHAPE, body, membership::serve_leave),
+        Api::SyncGroup => core.run(call, &membership::SYNC_SHAPE, body, membership::serve_sync),
+        Api::ApiVersions => core.run(call, &api_versions::SHAPE, body, api_versions::serve),
+        Api::CreateTopics => core.run(call, &create_topics::SHAPE, body, create_topics::serve),
+        Api::DeleteTopics => core.run(call, &delete_topics::SHAPE, body, delete_topics::serve),
+        Api::DeleteRecords => core.run(call, &delete_records::SHAPE, body, delete_records::serve),
+        Api::InitProducerId => core.run(call, &init_producer_id::SHAPE, body, init_producer_id::serve),
+        Api::OffsetForLeaderEpoch => core.run(
+            call,
+            &offset_for_leader_epoch::SHAPE,
+            body,
+            offset_for_leader_epoch::serve,
+        ),
+        Api::DescribeConfigs => core.run(call, &describe_configs::SHAPE, body, describe_configs::serve),
+        Api::DescribeCluster => core.run(call, &describe_cluster::SHAPE, body, describe_cluster::serve),
+    }
+}
+
+/// Where a node is reached, for answers that name brokers.
+struct Address {
+    host: StrBytes,
+    port: i32,
+}
+
+impl State {
+    fn address(&self, node: i32) -> Option<Address> {
+        let node = self.cluster.node(node).filter(|node| node.alive)?;
+        Some(Address {
+            host: text(&node.host),
+            port: i32::from(node.port),
+        })
+    }
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(text(name))
+}
