@@ -4,10 +4,11 @@
 //!  kafka-wire <- group-coordinator <- goka-core <- storage-redb <- testkit <- examples, bench
 //!
 //!  inside kafka-wire:   admin   producer   fetcher      may use everything below, not each other
-//!                       client, cluster
+//!                       client
+//!                       cluster
 //!                       connection
 //!                       transport
-//!                       protocol                        uses nothing of ours
+//!                       protocol, config                use nothing of ours
 //! ```
 //!
 //! A path counts wherever it is written, in a `use` or in the middle of a function, in tests too.
@@ -48,16 +49,14 @@ const DOORS: &[(&str, &str, &str)] = &[("storage-redb", "goka_core", "storage")]
 /// The modules of kafka-wire and those each may name.
 const KAFKA_WIRE: &[(&str, &[&str])] = &[
     ("protocol", &[]),
+    ("config", &[]),
     ("transport", &["protocol"]),
-    ("connection", &["transport", "protocol"]),
-    ("cluster", &["client", "connection", "transport", "protocol"]),
-    ("client", &["cluster", "connection", "transport", "protocol"]),
-    ("admin", &["client", "cluster", "connection", "transport", "protocol"]),
-    (
-        "producer",
-        &["client", "cluster", "connection", "transport", "protocol"],
-    ),
-    ("fetcher", &["client", "cluster", "connection", "transport", "protocol"]),
+    ("connection", &["transport", "config", "protocol"]),
+    ("cluster", &["connection", "transport", "config", "protocol"]),
+    ("client", &["cluster", "connection", "transport", "config", "protocol"]),
+    ("admin", &["client", "cluster", "connection", "transport", "config", "protocol"]),
+    ("producer", &["client", "cluster", "connection", "transport", "config", "protocol"]),
+    ("fetcher", &["client", "cluster", "connection", "transport", "config", "protocol"]),
 ];
 
 #[test]

@@ -179,11 +179,15 @@ pub struct ListedOffset {
     pub timestamp: i64,
 }
 
-impl Admin {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+/// Lies here and not with the rest of [`Client`], which knows nothing above it.
+impl Client {
+    /// Topics, configurations, offsets: what administrators ask.
+    pub fn admin(&self) -> Admin {
+        Admin { client: self.clone() }
     }
+}
 
+impl Admin {
     /// Creates topics and waits until each partition has a leader, 30 s at most.
     ///
     /// # Errors

@@ -20,7 +20,6 @@ use std::time::Duration;
 use kafka_protocol::protocol::Request;
 use tokio::sync::watch;
 
-use crate::admin::Admin;
 use crate::cluster::{ClusterImage, CoordinatorKind, LeaderHint};
 use crate::config::{ClientConfig, ConfigError};
 use crate::connection::{BrokerAddress, CallError, Connection};
@@ -79,11 +78,6 @@ impl Client {
     /// The settings the client was made with.
     pub fn config(&self) -> &ClientConfig {
         &self.core.config
-    }
-
-    /// Topics, configurations, offsets: what administrators ask.
-    pub fn admin(&self) -> Admin {
-        Admin::new(self.clone())
     }
 
     /// Closes every connection and ends every task; pending and later calls fail with `Closed`.

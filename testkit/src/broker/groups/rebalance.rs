@@ -240,6 +240,5 @@ pub(super) fn refused(member_id: &str, error: ErrorCode) -> JoinGroupResponse {
     JoinGroupResponse::default()
         .with_error_code(error.0)
         .with_generation_id(-1)
-        .with_protocol_name(None)
         .with_member_id(member_id.to_owned().into())
 }

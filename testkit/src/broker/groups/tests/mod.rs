@@ -9,3 +9,4 @@ mod join;
 mod leave;
 mod static_member;
 mod sync;
+mod properties;
