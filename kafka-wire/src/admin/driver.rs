@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AdminError, IsolationLevel, ListedOffset, NewTopic, OffsetSpec, TopicResults, offsets, topics};
+use super::{AdminError, IsolationLevel, ListedOffset, NewTopic, OffsetSpec, TopicResults, epochs, offsets, topics};
 use crate::client::{Client, ConnectionClass};
 use crate::connection::{CallError, CallErrorKind};
 use crate::protocol::{ErrorCode, TopicPartition};
@@ -110,6 +110,38 @@ pub(super) async fn list_offsets(
         image = look_again(client, &open).await?;
     }
     Ok(found)
+}
+
+/// Asks the leader, and after a leader change the next one.
+pub(super) async fn epoch_end_offset(
+    client: &Client,
+    partition: &TopicPartition,
+    epoch: i32,
+) -> Result<Option<i64>, AdminError> {
+    let deadline = Instant::now() + client.config().connection.request_timeout;
+    let mut image = client.cluster();
+    loop {
+        let trouble = match image.leader(partition) {
+            None => no_leader(),
+            Some((node, current)) => {
+                let request = epochs::request(partition, epoch, current);
+                let class = ConnectionClass::General;
+                match client.call(node, class, request, None, Duration::ZERO).await {
+                    Ok(response) => match epochs::answered(partition, &response) {
+                        Ok(epochs::Answer::End(end)) => return Ok(end),
+                        Ok(epochs::Answer::Again(trouble)) => trouble,
+                        Err(refused) => return Err(AdminError::new(partition, refused)),
+                    },
+                    Err(error) if error.is_transport() => error,
+                    Err(error) => return Err(AdminError::new(partition, error)),
+                }
+            }
+        };
+        if Instant::now() + PAUSE >= deadline {
+            return Err(AdminError::new(partition, trouble));
+        }
+        image = look_again(client, &[(partition.clone(), OffsetSpec::Latest)]).await?;
+    }
 }
 
 /// A newer picture that has the topics in question. A topic that does not exist ends the conversation.

@@ -4,6 +4,7 @@
 //! answer, and turns error codes into errors that name topic and partition. It keeps nothing.
 
 mod driver;
+mod epochs;
 mod offsets;
 mod topics;
 
@@ -239,6 +240,15 @@ impl Admin {
         isolation: IsolationLevel,
     ) -> Result<HashMap<TopicPartition, ListedOffset>, AdminError> {
         driver::list_offsets(&self.client, wanted, isolation).await
+    }
+
+    /// The offset at which leader epoch `epoch` of a partition ended (KIP-320); `None` if the leader does not know. Retried after
+    /// a leader change until the request timeout.
+    ///
+    /// # Errors
+    /// Names the partition.
+    pub async fn epoch_end_offset(&self, partition: &TopicPartition, epoch: i32) -> Result<Option<i64>, AdminError> {
+        driver::epoch_end_offset(&self.client, partition, epoch).await
     }
 
     /// Brokers and controller, asked now.
