@@ -5,11 +5,13 @@
 pub mod batch;
 pub mod compression;
 mod error_code;
+mod isolation_level;
 mod partitioner;
 mod topic_partition;
 mod varint;
 
 pub use self::compression::Compression;
 pub use self::error_code::{ErrorCode, Recovery};
+pub use self::isolation_level::IsolationLevel;
 pub use self::partitioner::{Partitioner, fnv1a_32, murmur2};
 pub use self::topic_partition::{TopicId, TopicPartition};

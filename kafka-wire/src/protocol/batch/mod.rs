@@ -18,6 +18,7 @@ pub use self::builder::{BatchBuilder, SealedBatch};
 pub use self::error::BatchError;
 pub use self::header::{Attributes, BatchHeader, Batches, HEADER_LEN};
 pub use self::records::{Batch, ControlMarker, Header, Headers, Record, Records};
+pub(crate) use self::records::{Layout, most_records};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The records of a batch, borrowed.
 
 use super::header::CRC_END;
-use super::{Attributes, BatchError, BatchHeader, HEADER_LEN};
+use super::{BatchError, BatchHeader, HEADER_LEN};
 use crate::protocol::compression::{CodecId, DEFAULT_LIMIT};
 use crate::protocol::varint::{read_i32, read_i64};
 
@@ -126,12 +126,9 @@ pub enum ControlMarker {
     Commit,
 }
 
-/// The records of one batch, in order. After an error it ends.
-#[derive(Debug, Clone)]
-pub struct Records<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    left: i32,
+/// What every record of a batch is told from: the parts of the header that records refer to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
     base_offset: i64,
     last_offset_delta: i32,
     base_timestamp: i64,
@@ -139,67 +136,76 @@ pub struct Records<'a> {
     append_time: Option<i64>,
 }
 
-impl<'a> Records<'a> {
-    /// Reads `bytes`, the decompressed records of the batch with `header`.
-    pub fn new(header: &BatchHeader, bytes: &'a [u8]) -> Records<'a> {
-        Records::resume(header, bytes, 0, header.record_count)
-    }
+impl Layout {
+    /// Of no batch.
+    pub(crate) const NONE: Layout = Layout {
+        base_offset: -1,
+        last_offset_delta: 0,
+        base_timestamp: 0,
+        append_time: None,
+    };
 
-    /// Goes on within a batch of which `at` bytes are read and `left` records remain.
-    pub(crate) fn resume(header: &BatchHeader, bytes: &'a [u8], at: usize, left: i32) -> Records<'a> {
-        Records {
-            bytes,
-            at,
-            left,
+    pub(crate) fn of(header: &BatchHeader) -> Layout {
+        let append_time = header.attributes.is_log_append_time().then_some(header.max_timestamp);
+        Layout {
             base_offset: header.base_offset,
             last_offset_delta: header.last_offset_delta,
             base_timestamp: header.base_timestamp,
-            append_time: log_append_time(header.attributes, header.max_timestamp),
+            append_time,
         }
     }
 
-    /// Bytes read and records left, for [`Records::resume`].
-    pub(crate) fn progress(&self) -> (usize, i32) {
-        (self.at, self.left)
-    }
-
-    /// Records that the bytes left can hold at most, whatever the header claims.
-    pub fn remaining_hint(&self) -> usize {
-        (self.left.max(0) as usize).min((self.bytes.len() - self.at) / SMALLEST_RECORD)
-    }
-
-    fn malformed(&self, what: &'static str) -> BatchError {
-        BatchError::Malformed {
-            offset: self.base_offset,
-            what,
-        }
-    }
-
+    /// Reads the record at `*at` and moves `*at` past it.
     #[inline]
-    fn read(&mut self) -> Result<Record<'a>, BatchError> {
-        let mut at = self.at;
-        let length =
-            read_i32(self.bytes, &mut at).ok_or_else(|| self.malformed("more records claimed than there are"))?;
-        let end = usize::try_from(length).ok().and_then(|length| at.checked_add(length));
-        let record = end
-            .and_then(|end| self.bytes.get(at..end))
-            .ok_or_else(|| self.malformed("record length"))?;
+    pub(crate) fn read<'a>(&self, bytes: &'a [u8], at: &mut usize) -> Result<Record<'a>, BatchError> {
+        let mut start = *at;
+        let length = read_i32(bytes, &mut start).ok_or_else(|| self.malformed("more records claimed than there are"))?;
+        let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
+        let record = end.and_then(|end| bytes.get(start..end)).ok_or_else(|| self.malformed("record length"))?;
         let (fields, offset_delta, timestamp_delta) =
             parse_record(record).ok_or_else(|| self.malformed("a record's fields do not fit its length"))?;
         if offset_delta < 0 || offset_delta > self.last_offset_delta {
             return Err(self.malformed("a record's offset lies outside its batch"));
         }
-        self.at = at + record.len();
-        let timestamp = self
-            .append_time
-            .unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta));
+        *at = start + record.len();
         Ok(Record {
-            offset: self.base_offset + i64::from(offset_delta),
-            timestamp,
+            offset: self.base_offset.saturating_add(i64::from(offset_delta)),
+            timestamp: self.append_time.unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta)),
             key: fields.key,
             value: fields.value,
             headers: fields.headers,
         })
+    }
+
+    #[cold]
+    pub(crate) fn malformed(&self, what: &'static str) -> BatchError {
+        BatchError::Malformed { offset: self.base_offset, what }
+    }
+}
+
+/// Records that `bytes` can hold at most, whatever a header `claims`.
+pub(crate) fn most_records(claims: i32, bytes: usize) -> usize {
+    (claims.max(0) as usize).min(bytes / SMALLEST_RECORD)
+}
+
+/// The records of one batch, in order. After an error it ends.
+#[derive(Debug, Clone)]
+pub struct Records<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    left: i32,
+    layout: Layout,
+}
+
+impl<'a> Records<'a> {
+    /// Reads `bytes`, the decompressed records of the batch with `header`.
+    pub fn new(header: &BatchHeader, bytes: &'a [u8]) -> Records<'a> {
+        Records { bytes, at: 0, left: header.record_count, layout: Layout::of(header) }
+    }
+
+    /// Records that the bytes left can hold at most, whatever the header claims.
+    pub fn remaining_hint(&self) -> usize {
+        most_records(self.left, self.bytes.len() - self.at)
     }
 }
 
@@ -211,18 +217,14 @@ impl<'a> Iterator for Records<'a> {
         if self.left <= 0 {
             if self.left == 0 && self.at < self.bytes.len() {
                 self.left = -1;
-                return Some(Err(self.malformed("bytes after the last record")));
+                return Some(Err(self.layout.malformed("bytes after the last record")));
             }
             return None;
         }
-        let record = self.read();
+        let record = self.layout.read(self.bytes, &mut self.at);
         self.left = if record.is_ok() { self.left - 1 } else { -1 };
         Some(record)
     }
-}
-
-fn log_append_time(attributes: Attributes, max_timestamp: i64) -> Option<i64> {
-    attributes.is_log_append_time().then_some(max_timestamp)
 }
 
 struct Fields<'a> {

@@ -1,0 +1,79 @@
+//! What a fetch brings: the bytes of one partition out of one response.
+
+use bytes::Bytes;
+
+use crate::protocol::TopicPartition;
+
+/// Complete record batches of one partition, as the broker sent them; a slice of the response, not a copy.
+///
+/// The first batch may begin below [`fetch_offset`](FetchedBatch::fetch_offset), since brokers send whole batches;
+/// [`RecordCursor`](super::RecordCursor) leaves those records out. `records` is empty in one case: the first answer of a
+/// partition without new records is delivered all the same, so that its reader learns where the log ends.
+#[derive(Debug, Clone)]
+pub struct FetchedBatch {
+    /// The partition.
+    pub topic_partition: TopicPartition,
+    /// Record batches, raw, none of them cut off.
+    pub records: Bytes,
+    /// The offset that was asked for.
+    pub fetch_offset: i64,
+    /// The offset after the last one of `records`, which is where the next fetch begins.
+    pub next_offset: i64,
+    /// The high watermark at the time of the answer: every offset below it is replicated.
+    pub high_watermark: i64,
+    /// The last stable offset: every transaction below it is decided. -1 if the broker does not tell.
+    pub last_stable_offset: i64,
+    /// The first offset that the log still has. -1 if the broker does not tell.
+    pub log_start_offset: i64,
+    /// The leader epoch in which the last of these batches was written; -1 if there is none or it is not known.
+    pub leader_epoch: i32,
+    /// Aborted transactions that may have records in here; empty unless reading committed records only.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+impl FetchedBatch {
+    /// A batch without records that stands before the first fetch, to make a [`RecordCursor`](super::RecordCursor) with.
+    pub fn empty(topic_partition: TopicPartition, offset: i64) -> FetchedBatch {
+        FetchedBatch {
+            topic_partition,
+            records: Bytes::new(),
+            fetch_offset: offset,
+            next_offset: offset,
+            high_watermark: -1,
+            last_stable_offset: -1,
+            log_start_offset: -1,
+            leader_epoch: -1,
+            aborted: Vec::new(),
+        }
+    }
+}
+
+/// A transaction whose records do not count (KIP-98).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    /// The producer.
+    pub producer_id: i64,
+    /// Offset of the transaction's first record.
+    pub first_offset: i64,
+}
+
+/// Where a partition's log begins and ends, as of the last answer; -1 where nothing is known yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermarks {
+    /// The first offset that the log still has.
+    pub log_start: i64,
+    /// The high watermark: the end of the log as readers of all records see it.
+    pub high: i64,
+    /// The last stable offset: the end of the log as readers of committed records see it.
+    pub last_stable: i64,
+}
+
+impl Default for Watermarks {
+    fn default() -> Watermarks {
+        Watermarks {
+            log_start: -1,
+            high: -1,
+            last_stable: -1,
+        }
+    }
+}
