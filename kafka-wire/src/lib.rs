@@ -22,9 +22,10 @@ pub mod rpc {
     pub use crate::connection::{Connection, PendingResponse};
 }
 
-pub use admin::{Admin, IsolationLevel};
+pub use admin::Admin;
 pub use client::Client;
 pub use cluster::ClusterImage;
 pub use config::{ClientConfig, ConfigError};
 pub use connection::{BrokerAddress, CallError, CallErrorKind};
-pub use protocol::{Compression, ErrorCode, Partitioner, Recovery, TopicId, TopicPartition};
+pub use fetcher::{FetchError, FetchErrorKind, FetchedBatch, FetcherConfig, RecordCursor, Watermarks};
+pub use protocol::{Compression, ErrorCode, IsolationLevel, Partitioner, Recovery, TopicId, TopicPartition};

@@ -13,6 +13,7 @@ use std::fmt;
 
 use crate::client::Client;
 use crate::connection::{BrokerAddress, CallError};
+pub use crate::protocol::IsolationLevel;
 use crate::protocol::{ErrorCode, TopicId, TopicPartition};
 
 /// Administration of a cluster, from [`Client::admin`].
@@ -157,16 +158,6 @@ pub enum OffsetSpec {
     Latest,
     /// The first record at or after this time, in milliseconds since 1970.
     Timestamp(i64),
-}
-
-/// Which records count: all, or those of committed transactions only (KIP-98).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum IsolationLevel {
-    /// All records.
-    #[default]
-    ReadUncommitted,
-    /// Records of committed transactions and records without one.
-    ReadCommitted,
 }
 
 /// An offset the leader told.

@@ -52,18 +52,27 @@ impl FetcherConfig {
     /// Names the first setting that cannot work.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.max_wait > Duration::from_secs(300) {
-            return Err(ConfigError::new("max_wait", "is longer than 5 minutes; a broker would seem dead"));
+            return Err(ConfigError::new(
+                "max_wait",
+                "is longer than 5 minutes; a broker would seem dead",
+            ));
         }
         for (setting, bytes) in [
             ("max_bytes", self.max_bytes),
             ("partition_max_bytes", self.partition_max_bytes),
         ] {
             if !(1..=i32::MAX as usize).contains(&bytes) {
-                return Err(ConfigError::new(setting, format!("is {bytes}; it must lie between 1 byte and 2 GiB - 1")));
+                return Err(ConfigError::new(
+                    setting,
+                    format!("is {bytes}; it must lie between 1 byte and 2 GiB - 1"),
+                ));
             }
         }
         if self.min_bytes > self.max_bytes {
-            return Err(ConfigError::new("min_bytes", "is more than max_bytes; every fetch would wait for max_wait"));
+            return Err(ConfigError::new(
+                "min_bytes",
+                "is more than max_bytes; every fetch would wait for max_wait",
+            ));
         }
         if self.partition_buffer_bytes < self.partition_max_bytes {
             return Err(ConfigError::new(

@@ -90,7 +90,9 @@ impl RecordCursor {
             }
             outcome => {
                 // The first record of a batch at or above the position was found already, so one below it goes backwards.
-                let error = outcome.err().unwrap_or_else(|| self.open.layout.malformed("offsets do not increase"));
+                let error = outcome
+                    .err()
+                    .unwrap_or_else(|| self.open.layout.malformed("offsets do not increase"));
                 self.open.left = 0;
                 Err(fail(&mut self.failed, &self.fetched, self.next_offset, error))
             }
@@ -179,7 +181,12 @@ impl RecordCursor {
             }
             false => (self.next_batch - batch.payload().len(), self.next_batch),
         };
-        self.open = Open { in_scratch, at, end, ..Open::of(header) };
+        self.open = Open {
+            in_scratch,
+            at,
+            end,
+            ..Open::of(header)
+        };
         Ok(())
     }
 
@@ -313,14 +320,21 @@ mod tests {
 
     #[test]
     fn batches_that_lie_below_the_position_altogether_are_left_out() {
-        let (read, next) = read(fetched(20, &[plain(10, 5), plain(15, 5), plain(20, 1)]), IsolationLevel::default());
+        let (read, next) = read(
+            fetched(20, &[plain(10, 5), plain(15, 5), plain(20, 1)]),
+            IsolationLevel::default(),
+        );
         assert_eq!((read, next), (vec![20], 21));
     }
 
     #[test]
     fn the_position_moves_past_what_compaction_removed() {
-        let tail_removed = batch(0, 2, Compression::None, |bytes| bytes[23..27].copy_from_slice(&9i32.to_be_bytes()));
-        let emptied = batch(10, 0, Compression::None, |bytes| bytes[23..27].copy_from_slice(&4i32.to_be_bytes()));
+        let tail_removed = batch(0, 2, Compression::None, |bytes| {
+            bytes[23..27].copy_from_slice(&9i32.to_be_bytes())
+        });
+        let emptied = batch(10, 0, Compression::None, |bytes| {
+            bytes[23..27].copy_from_slice(&4i32.to_be_bytes())
+        });
         let mut cursor = RecordCursor::new(fetched(0, &[tail_removed, emptied]), IsolationLevel::default());
         cursor.next_record().unwrap();
         cursor.next_record().unwrap();
@@ -347,11 +361,20 @@ mod tests {
             transactional(6, 7, 0x10),
         ];
         let fetched = FetchedBatch {
-            aborted: vec![AbortedTransaction { producer_id: 7, first_offset: 0 }],
+            aborted: vec![AbortedTransaction {
+                producer_id: 7,
+                first_offset: 0,
+            }],
             ..fetched(0, &log)
         };
-        assert_eq!(read(fetched.clone(), IsolationLevel::ReadCommitted), (vec![2, 3, 6, 7], 8));
-        assert_eq!(read(fetched, IsolationLevel::ReadUncommitted), (vec![0, 1, 2, 3, 6, 7], 8));
+        assert_eq!(
+            read(fetched.clone(), IsolationLevel::ReadCommitted),
+            (vec![2, 3, 6, 7], 8)
+        );
+        assert_eq!(
+            read(fetched, IsolationLevel::ReadUncommitted),
+            (vec![0, 1, 2, 3, 6, 7], 8)
+        );
     }
 
     #[test]
@@ -359,12 +382,18 @@ mod tests {
         let mut damaged = plain(2, 3);
         let last = damaged.len() - 1;
         damaged[last] ^= 1;
-        let mut cursor = RecordCursor::new(fetched(0, &[plain(0, 2), damaged, plain(5, 1)]), IsolationLevel::default());
+        let mut cursor = RecordCursor::new(
+            fetched(0, &[plain(0, 2), damaged, plain(5, 1)]),
+            IsolationLevel::default(),
+        );
         assert!(cursor.next_record().unwrap().is_some());
         assert!(cursor.next_record().unwrap().is_some());
         for _ in 0..3 {
             let error = cursor.next_record().unwrap_err();
-            assert!(matches!(error.kind, FetchErrorKind::Corrupt(BatchError::Crc { offset: 2, .. })), "{error}");
+            assert!(
+                matches!(error.kind, FetchErrorKind::Corrupt(BatchError::Crc { offset: 2, .. })),
+                "{error}"
+            );
             assert_eq!((error.offset, cursor.next_offset()), (2, 2));
         }
     }
@@ -378,7 +407,13 @@ mod tests {
         });
         let mut cursor = RecordCursor::new(fetched(0, &[bytes]), IsolationLevel::default());
         assert!(cursor.next_record().unwrap().is_some());
-        assert!(cursor.next_record().unwrap_err().to_string().contains("offsets do not increase"));
+        assert!(
+            cursor
+                .next_record()
+                .unwrap_err()
+                .to_string()
+                .contains("offsets do not increase")
+        );
         assert!(cursor.next_record().is_err());
     }
 

@@ -64,7 +64,12 @@ pub enum FetchErrorKind {
 impl FetchError {
     /// An error of `kind` at `offset`.
     pub fn new(kind: FetchErrorKind, topic_partition: TopicPartition, offset: i64) -> FetchError {
-        FetchError { kind, topic_partition, offset, broker: None }
+        FetchError {
+            kind,
+            topic_partition,
+            offset,
+            broker: None,
+        }
     }
 
     /// Names the broker.
@@ -96,7 +101,10 @@ impl fmt::Display for FetchErrorKind {
                 "the log begins at {log_start} and ends at {log_end} (retention or deletion removed the offset, or it is of \
                  another log); start within the log or choose a reset policy"
             ),
-            Self::Truncated { end_offset, leader_epoch } => write!(
+            Self::Truncated {
+                end_offset,
+                leader_epoch,
+            } => write!(
                 f,
                 "an unclean leader election lost records: what was read up to leader epoch {leader_epoch} is in the log only to \
                  offset {end_offset}; discard what was derived from later offsets and start there"
@@ -140,8 +148,12 @@ mod tests {
 
     #[test]
     fn an_error_names_partition_offset_broker_bounds_and_what_to_do() {
-        let kind = FetchErrorKind::OffsetOutOfRange { log_start: 800, log_end: 1200 };
-        let error = FetchError::new(kind, TopicPartition::new("clicks", 3), 500).with_broker(Some("k1:9092".to_owned()));
+        let kind = FetchErrorKind::OffsetOutOfRange {
+            log_start: 800,
+            log_end: 1200,
+        };
+        let error =
+            FetchError::new(kind, TopicPartition::new("clicks", 3), 500).with_broker(Some("k1:9092".to_owned()));
         let text = error.to_string();
         for part in ["clicks-3", "offset 500", "k1:9092", "800", "1200", "reset policy"] {
             assert!(text.contains(part), "{part} in {text}");
@@ -152,6 +164,9 @@ mod tests {
     fn a_position_that_is_not_known_is_not_shown() {
         let kind = FetchErrorKind::NotFound(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         let text = FetchError::new(kind, TopicPartition::new("clicks", 3), -1).to_string();
-        assert!(text.starts_with("cannot read clicks-3: UNKNOWN_TOPIC_OR_PARTITION"), "{text}");
+        assert!(
+            text.starts_with("cannot read clicks-3: UNKNOWN_TOPIC_OR_PARTITION"),
+            "{text}"
+        );
     }
 }

@@ -96,7 +96,11 @@ mod tests {
         ];
         for (producer, offset, attributes, marker, counts) in log {
             let header = header(producer, offset, attributes);
-            assert_eq!(isolation.admits(&header, marker), counts, "producer {producer} at {offset}");
+            assert_eq!(
+                isolation.admits(&header, marker),
+                counts,
+                "producer {producer} at {offset}"
+            );
         }
     }
 

@@ -159,9 +159,14 @@ impl Layout {
     #[inline]
     pub(crate) fn read<'a>(&self, bytes: &'a [u8], at: &mut usize) -> Result<Record<'a>, BatchError> {
         let mut start = *at;
-        let length = read_i32(bytes, &mut start).ok_or_else(|| self.malformed("more records claimed than there are"))?;
-        let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
-        let record = end.and_then(|end| bytes.get(start..end)).ok_or_else(|| self.malformed("record length"))?;
+        let length =
+            read_i32(bytes, &mut start).ok_or_else(|| self.malformed("more records claimed than there are"))?;
+        let end = usize::try_from(length)
+            .ok()
+            .and_then(|length| start.checked_add(length));
+        let record = end
+            .and_then(|end| bytes.get(start..end))
+            .ok_or_else(|| self.malformed("record length"))?;
         let (fields, offset_delta, timestamp_delta) =
             parse_record(record).ok_or_else(|| self.malformed("a record's fields do not fit its length"))?;
         if offset_delta < 0 || offset_delta > self.last_offset_delta {
@@ -170,7 +175,9 @@ impl Layout {
         *at = start + record.len();
         Ok(Record {
             offset: self.base_offset.saturating_add(i64::from(offset_delta)),
-            timestamp: self.append_time.unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta)),
+            timestamp: self
+                .append_time
+                .unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta)),
             key: fields.key,
             value: fields.value,
             headers: fields.headers,
@@ -179,7 +186,10 @@ impl Layout {
 
     #[cold]
     pub(crate) fn malformed(&self, what: &'static str) -> BatchError {
-        BatchError::Malformed { offset: self.base_offset, what }
+        BatchError::Malformed {
+            offset: self.base_offset,
+            what,
+        }
     }
 }
 
@@ -200,7 +210,12 @@ pub struct Records<'a> {
 impl<'a> Records<'a> {
     /// Reads `bytes`, the decompressed records of the batch with `header`.
     pub fn new(header: &BatchHeader, bytes: &'a [u8]) -> Records<'a> {
-        Records { bytes, at: 0, left: header.record_count, layout: Layout::of(header) }
+        Records {
+            bytes,
+            at: 0,
+            left: header.record_count,
+            layout: Layout::of(header),
+        }
     }
 
     /// Records that the bytes left can hold at most, whatever the header claims.
