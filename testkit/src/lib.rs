@@ -2,4 +2,5 @@
 //! that hold every implementation of a contract to it.
 
 pub mod broker;
+pub mod golden;
 pub mod store_contract;

@@ -54,9 +54,18 @@ const KAFKA_WIRE: &[(&str, &[&str])] = &[
     ("connection", &["transport", "config", "protocol"]),
     ("cluster", &["connection", "transport", "config", "protocol"]),
     ("client", &["cluster", "connection", "transport", "config", "protocol"]),
-    ("admin", &["client", "cluster", "connection", "transport", "config", "protocol"]),
-    ("producer", &["client", "cluster", "connection", "transport", "config", "protocol"]),
-    ("fetcher", &["client", "cluster", "connection", "transport", "config", "protocol"]),
+    (
+        "admin",
+        &["client", "cluster", "connection", "transport", "config", "protocol"],
+    ),
+    (
+        "producer",
+        &["client", "cluster", "connection", "transport", "config", "protocol"],
+    ),
+    (
+        "fetcher",
+        &["client", "cluster", "connection", "transport", "config", "protocol"],
+    ),
 ];
 
 #[test]

@@ -16,6 +16,8 @@ pub enum Api {
     Heartbeat = 12,
     LeaveGroup = 13,
     SyncGroup = 14,
+    DescribeGroups = 15,
+    ListGroups = 16,
     ApiVersions = 18,
     CreateTopics = 19,
     DeleteTopics = 20,
@@ -23,12 +25,13 @@ pub enum Api {
     InitProducerId = 22,
     OffsetForLeaderEpoch = 23,
     DescribeConfigs = 32,
+    DeleteGroups = 42,
     DescribeCluster = 60,
 }
 
 impl Api {
     /// Every API, by ascending key.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
@@ -40,6 +43,8 @@ impl Api {
         Self::Heartbeat,
         Self::LeaveGroup,
         Self::SyncGroup,
+        Self::DescribeGroups,
+        Self::ListGroups,
         Self::ApiVersions,
         Self::CreateTopics,
         Self::DeleteTopics,
@@ -47,6 +52,7 @@ impl Api {
         Self::InitProducerId,
         Self::OffsetForLeaderEpoch,
         Self::DescribeConfigs,
+        Self::DeleteGroups,
         Self::DescribeCluster,
     ];
 

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use bytes::BytesMut;
-use kafka_protocol::messages::ListGroupsRequest;
 use kafka_wire::protocol::batch::BatchBuilder;
 use kafka_wire::{Compression, ErrorCode, TopicId};
 
@@ -331,14 +330,19 @@ impl BrokerCore {
 
     /// Lets groups fail over whose coordinator a change in the cluster moves.
     fn with_moving_groups(&mut self, now: Instant, change: impl FnOnce(&mut Cluster)) {
-        let groups = self.state.groups.list(&ListGroupsRequest::default());
-        let groups = groups.into_iter().map(|group| group.group_id.to_string());
-        let before: Vec<_> = groups.map(|id| (self.state.coordinator(&id), id)).collect();
+        let groups = self.state.groups.group_ids();
+        let before: Vec<_> = groups.into_iter().map(|id| (self.state.coordinator(&id), id)).collect();
         change(&mut self.state.cluster);
         for (old, group) in before {
-            if self.state.coordinator(&group) != old {
-                let outcome = self.state.groups.fail_over(now, &group);
-                self.state.apply_groups(outcome);
+            let new = self.state.coordinator(&group);
+            if new == old {
+                continue;
+            }
+            let outcome = self.state.groups.unload(&group);
+            self.state.apply_groups(outcome);
+            // Without a coordinator nobody watches sessions.
+            if new.is_some() {
+                self.state.groups.load(now, &group);
             }
         }
     }

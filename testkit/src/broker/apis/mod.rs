@@ -5,13 +5,16 @@
 
 mod api_versions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 pub(crate) mod fetch;
 mod find_coordinator;
 mod init_producer_id;
+mod list_groups;
 mod list_offsets;
 mod membership;
 mod metadata;
@@ -44,6 +47,8 @@ pub(crate) fn served_versions(api: Api) -> RangeInclusive<i16> {
         Api::Heartbeat => membership::HEARTBEAT_VERSIONS,
         Api::LeaveGroup => membership::LEAVE_VERSIONS,
         Api::SyncGroup => membership::SYNC_VERSIONS,
+        Api::DescribeGroups => describe_groups::VERSIONS,
+        Api::ListGroups => list_groups::VERSIONS,
         Api::ApiVersions => api_versions::VERSIONS,
         Api::CreateTopics => create_topics::VERSIONS,
         Api::DeleteTopics => delete_topics::VERSIONS,
@@ -51,6 +56,7 @@ pub(crate) fn served_versions(api: Api) -> RangeInclusive<i16> {
         Api::InitProducerId => init_producer_id::VERSIONS,
         Api::OffsetForLeaderEpoch => offset_for_leader_epoch::VERSIONS,
         Api::DescribeConfigs => describe_configs::VERSIONS,
+        Api::DeleteGroups => delete_groups::VERSIONS,
         Api::DescribeCluster => describe_cluster::VERSIONS,
     }
 }
@@ -84,6 +90,8 @@ pub(crate) fn serve(core: &mut BrokerCore, call: &Call, body: Bytes) -> Result<(
         Api::Heartbeat => core.run(call, &membership::HEARTBEAT_SHAPE, body, membership::serve_heartbeat),
         Api::LeaveGroup => core.run(call, &membership::LEAVE_SHAPE, body, membership::serve_leave),
         Api::SyncGroup => core.run(call, &membership::SYNC_SHAPE, body, membership::serve_sync),
+        Api::DescribeGroups => core.run(call, &describe_groups::SHAPE, body, describe_groups::serve),
+        Api::ListGroups => core.run(call, &list_groups::SHAPE, body, list_groups::serve),
         Api::ApiVersions => core.run(call, &api_versions::SHAPE, body, api_versions::serve),
         Api::CreateTopics => core.run(call, &create_topics::SHAPE, body, create_topics::serve),
         Api::DeleteTopics => core.run(call, &delete_topics::SHAPE, body, delete_topics::serve),
@@ -96,6 +104,7 @@ pub(crate) fn serve(core: &mut BrokerCore, call: &Call, body: Bytes) -> Result<(
             offset_for_leader_epoch::serve,
         ),
         Api::DescribeConfigs => core.run(call, &describe_configs::SHAPE, body, describe_configs::serve),
+        Api::DeleteGroups => core.run(call, &delete_groups::SHAPE, body, delete_groups::serve),
         Api::DescribeCluster => core.run(call, &describe_cluster::SHAPE, body, describe_cluster::serve),
     }
 }

@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
-use kafka_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
+use kafka_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponseTopic,
+};
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse};
 use kafka_wire::ErrorCode;
 
@@ -36,6 +38,7 @@ pub(super) const FETCH_SHAPE: Shape = Shape {
     ],
 };
 
+const GROUP_ERROR_SINCE: i16 = 2;
 const MANY_GROUPS_SINCE: i16 = 8;
 
 pub(super) fn serve_commit(
@@ -91,7 +94,8 @@ pub(super) fn serve_fetch(
 ) -> Served<OffsetFetchResponse> {
     if !call.since(MANY_GROUPS_SINCE) {
         return Served::Answer(match refusal(state, call, &request.group_id) {
-            Some(code) => OffsetFetchResponse::default().with_error_code(code.0),
+            Some(code) if call.since(GROUP_ERROR_SINCE) => OffsetFetchResponse::default().with_error_code(code.0),
+            Some(code) => refuse_each(&request, code),
             None => state.groups.fetch_offsets(call.version, request),
         });
     }
@@ -109,4 +113,20 @@ pub(super) fn serve_fetch(
     let mut answer = state.groups.fetch_offsets(call.version, request);
     answer.groups.extend(refused);
     Served::Answer(answer)
+}
+
+/// Version 1 has no error for the whole group: each partition carries it.
+fn refuse_each(request: &OffsetFetchRequest, code: ErrorCode) -> OffsetFetchResponse {
+    let partition = |index: &i32| {
+        OffsetFetchResponsePartition::default()
+            .with_partition_index(*index)
+            .with_committed_offset(-1)
+            .with_error_code(code.0)
+    };
+    let topics = request.topics.iter().flatten().map(|topic| {
+        OffsetFetchResponseTopic::default()
+            .with_name(topic.name.clone())
+            .with_partitions(topic.partition_indexes.iter().map(partition).collect())
+    });
+    OffsetFetchResponse::default().with_topics(topics.collect())
 }

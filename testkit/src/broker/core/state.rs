@@ -82,8 +82,9 @@ impl State {
 
     /// The node that coordinates a group; `None` when no broker is alive.
     pub(crate) fn coordinator(&self, group: &str) -> Option<i32> {
-        let live: Vec<i32> = self.cluster.live_nodes().map(|node| node.id).collect();
-        self.placement.coordinator(group, &live)
+        let nodes: Vec<i32> = self.cluster.nodes().map(|node| node.id).collect();
+        self.placement
+            .coordinator(group, &nodes, |node| self.cluster.is_alive(node))
     }
 
     /// Requests of an API that were served so far.

@@ -12,16 +12,19 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// The node that coordinates `group`: the group's offsets partition, spread over the nodes in ascending order.
-    /// `None` when there is no broker.
-    pub fn coordinator(&self, group: &str, nodes: &[i32]) -> Option<i32> {
-        if let Some(node) = self.moved.get(group).filter(|node| nodes.contains(node)) {
+    /// The node that coordinates `group`. Groups are spread over `nodes`, living or not, through the offsets partition
+    /// of the group; while its node is down the next living one takes over. `None` when none lives.
+    pub fn coordinator(&self, group: &str, nodes: &[i32], is_live: impl Fn(i32) -> bool) -> Option<i32> {
+        if let Some(node) = self.moved.get(group).filter(|node| is_live(**node)) {
             return Some(*node);
         }
-        let partition = usize::try_from(offsets_partition(group)).ok()?;
-        let mut ordered = nodes.to_vec();
-        ordered.sort_unstable();
-        ordered.get(partition.checked_rem(ordered.len())?).copied()
+        let mut ring = nodes.to_vec();
+        ring.sort_unstable();
+        let home = usize::try_from(offsets_partition(group))
+            .ok()?
+            .checked_rem(ring.len())?;
+        ring.rotate_left(home);
+        ring.into_iter().find(|node| is_live(*node))
     }
 
     /// Moves a group to a node, as when the leader of its offsets partition changes. It counts while the node lives.
@@ -50,22 +53,36 @@ mod tests {
     }
 
     #[test]
-    fn every_group_has_a_coordinator_as_long_as_there_is_a_broker() {
+    fn groups_are_spread_over_the_nodes_by_hash() {
         let placement = Placement::default();
-        assert_eq!(placement.coordinator("g", &[]), None);
-        assert_eq!(placement.coordinator("g", &[4]), Some(4));
+        assert_eq!(placement.coordinator("g", &[], |_| true), None);
+        assert_eq!(placement.coordinator("g", &[4], |_| true), Some(4));
         assert_eq!(
-            placement.coordinator("foo", &[3, 1, 2]),
+            placement.coordinator("foo", &[3, 1, 2], |_| true),
             Some([1, 2, 3][(101_574 % 50) % 3])
         );
     }
 
     #[test]
-    fn a_moved_group_falls_back_to_its_hash_when_its_node_is_gone() {
+    fn only_the_groups_of_a_dead_node_move() {
+        let placement = Placement::default();
+        let groups: Vec<String> = (0..30).map(|n| format!("group-{n}")).collect();
+        let before = groups
+            .iter()
+            .map(|group| placement.coordinator(group, &[1, 2, 3], |_| true).unwrap());
+        for (group, home) in groups.iter().zip(before) {
+            let now = placement.coordinator(group, &[1, 2, 3], |node| node != 2).unwrap();
+            assert_eq!(now, if home == 2 { 3 } else { home });
+        }
+        assert_eq!(placement.coordinator("foo", &[1, 2, 3], |_| false), None);
+    }
+
+    #[test]
+    fn a_moved_group_falls_back_to_its_hash_when_its_node_is_down() {
         let mut placement = Placement::default();
-        let home = placement.coordinator("foo", &[1, 2]).unwrap();
+        let home = placement.coordinator("foo", &[1, 2], |_| true).unwrap();
         placement.move_to("foo", 3 - home);
-        assert_eq!(placement.coordinator("foo", &[1, 2]), Some(3 - home));
-        assert_eq!(placement.coordinator("foo", &[home]), Some(home));
+        assert_eq!(placement.coordinator("foo", &[1, 2], |_| true), Some(3 - home));
+        assert_eq!(placement.coordinator("foo", &[1, 2], |node| node == home), Some(home));
     }
 }

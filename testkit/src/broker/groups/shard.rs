@@ -162,14 +162,33 @@ impl GroupShard {
         outcome.released
     }
 
-    /// The coordinator of a group moves: the old one answers what it held with NOT_COORDINATOR, the new one knows only
-    /// what was written down, and believes every member it finds there to be alive for a session timeout.
+    /// Every group that is live or written down.
+    pub fn group_ids(&self) -> BTreeSet<String> {
+        let mut groups: BTreeSet<String> = self.groups.keys().chain(self.metadata.keys()).cloned().collect();
+        groups.extend(self.offsets.groups());
+        groups
+    }
+
+    /// The coordinator of a group moves: [`GroupShard::unload`], then [`GroupShard::load`].
     pub fn fail_over(&mut self, now: Instant, group: &str) -> Outcome {
+        let out = self.unload(group);
+        self.load(now, group);
+        out
+    }
+
+    /// The coordinator of a group gives it up: what it held is answered with NOT_COORDINATOR, and nobody is watched.
+    pub fn unload(&mut self, group: &str) -> Outcome {
         let mut out = Outcome::default();
         self.timers.cancel_group(group);
         for member in self.groups.remove(group).map(|old| old.members).unwrap_or_default() {
             release_both(&mut out, member, ErrorCode::NOT_COORDINATOR);
         }
+        out
+    }
+
+    /// A coordinator takes a group over: it knows what was written down, and believes every member it finds there to be
+    /// alive for a session timeout.
+    pub fn load(&mut self, now: Instant, group: &str) {
         if let Some(metadata) = self.metadata.get(group) {
             self.groups
                 .insert(group.to_owned(), ClassicGroup::restore(group, metadata));
@@ -179,19 +198,6 @@ impl GroupShard {
         if let Some(mut turn) = self.turn(now, group) {
             turn.expect_heartbeats_of_all();
         }
-        out
-    }
-
-    /// [`GroupShard::fail_over`] of every group: the broker restarted, or a new shard has replayed its records.
-    pub fn fail_over_all(&mut self, now: Instant) -> Outcome {
-        let mut groups: BTreeSet<String> = self.groups.keys().chain(self.metadata.keys()).cloned().collect();
-        groups.extend(self.offsets.groups());
-        let mut out = Outcome::default();
-        for group in groups {
-            let one = self.fail_over(now, &group);
-            out.released.extend(one.released);
-        }
-        out
     }
 
     pub(super) fn turn(&mut self, now: Instant, group: &str) -> Option<Turn<'_>> {

@@ -1,5 +1,6 @@
 //! The broker by its frames: requests in, answers out, no socket and no clock.
 
+mod groups;
 mod idempotence;
 mod produce;
 mod versions;

@@ -78,8 +78,9 @@ fn a_shard_that_replays_the_records_of_another_goes_on_where_that_one_was() {
         value: committed,
         producer_id: None,
     });
-    let outcome = heir.fail_over_all(c.now);
-    assert!(heir.apply(outcome).is_empty());
+    for group in heir.group_ids() {
+        heir.load(c.now, &group);
+    }
 
     assert_eq!(heir.describe(6, &group_id()), c.shard.describe(6, &group_id()));
     assert_eq!(heir.offsets.get(GROUP, "in", 0), c.shard.offsets.get(GROUP, "in", 0));
@@ -92,4 +93,16 @@ fn a_group_that_only_commits_offsets_survives_too() {
     fail_over(&mut c);
     assert_eq!(c.shard.describe(6, &group_id()).group_state.as_str(), "Empty");
     assert_eq!(c.commit("", -1, 6), ErrorCode::NONE);
+}
+
+#[test]
+fn nobody_is_watched_while_there_is_no_coordinator() {
+    let mut c = Coordinator::new();
+    let (generation, ids) = c.stable(2);
+    let outcome = c.shard.unload(GROUP);
+    c.take(outcome);
+    assert_eq!(c.shard.next_timeout(), None);
+    c.advance(SESSION * 10);
+    c.shard.load(c.now, GROUP);
+    assert_eq!(c.heartbeat(&ids[0], generation), ErrorCode::NONE);
 }

@@ -7,6 +7,6 @@ mod fixture;
 mod heartbeat;
 mod join;
 mod leave;
+mod properties;
 mod static_member;
 mod sync;
-mod properties;

@@ -89,7 +89,9 @@ impl Run {
     }
 
     fn sync(&mut self, member: usize, stale: bool) {
-        let Member { id, generation, leader, .. } = self.members[member].clone();
+        let Member {
+            id, generation, leader, ..
+        } = self.members[member].clone();
         let assignments: Vec<(&str, &'static str)> = if leader { vec![(&id, "all")] } else { Vec::new() };
         let ticket = self.c.sync(&id, generation - i32::from(stale), &assignments);
         self.members[member].syncs.push(ticket);
@@ -100,7 +102,12 @@ impl Run {
         let Member { id, generation, .. } = self.members[member].clone();
         self.committed += 1;
         if self.c.commit(&id, generation, self.committed) == ErrorCode::NONE {
-            let found = self.c.shard.offsets.get(GROUP, "in", 0).map(|committed| committed.offset);
+            let found = self
+                .c
+                .shard
+                .offsets
+                .get(GROUP, "in", 0)
+                .map(|committed| committed.offset);
             assert_eq!(found, Some(self.committed));
         }
     }
