@@ -16,6 +16,7 @@ use crate::codec::CodecError;
 
 /// Memory beyond this is given back once a record leaves most of it unused.
 const KEPT_BYTES: usize = 1 << 20;
+const KEPT_ENTRIES: usize = 1 << 14;
 
 /// Where an effect goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +64,9 @@ pub(crate) struct EffectRef<'e> {
 impl Effects {
     /// Forgets everything, keeping the memory for the next record.
     pub(crate) fn clear(&mut self) {
-        let used = self.arena.len();
-        self.arena.clear();
-        if self.arena.capacity() > KEPT_BYTES && used < self.arena.capacity() / 8 {
-            self.arena.shrink_to(KEPT_BYTES);
-        }
-        self.headers.clear();
-        self.entries.clear();
+        empty(&mut self.arena, KEPT_BYTES);
+        empty(&mut self.headers, KEPT_ENTRIES);
+        empty(&mut self.entries, KEPT_ENTRIES);
         self.own_row = None;
         self.damaged = None;
     }
@@ -199,6 +196,15 @@ impl<'e> EffectRef<'e> {
             key: &arena[span.key.clone()],
             value: span.value.clone().map(|span| &arena[span]),
         }
+    }
+}
+
+/// Empties `items`, giving memory back if one extraordinary record made it grow.
+fn empty<T>(items: &mut Vec<T>, kept: usize) {
+    let used = items.len();
+    items.clear();
+    if items.capacity() > kept && used < items.capacity() / 8 {
+        items.shrink_to(kept);
     }
 }
 
