@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 
 use super::Exchange;
@@ -36,17 +35,16 @@ pub struct GoldenError {
 impl GoldenFile {
     /// The file's text.
     pub fn to_text(&self) -> String {
-        let mut text = format!("# {}\n{:?} v{}\n\n", self.broker, self.api, self.version);
+        let mut text = format!("# {:?} v{}, {}\n\n", self.api, self.version, self.broker);
         for exchange in &self.exchanges {
             writeln!(text, "= {}", exchange.step).expect("writing to a String cannot fail");
             for (mark, frame) in [('>', &exchange.request), ('<', &exchange.response)] {
-                for line in frame.chunks(WIDTH) {
-                    text.push(mark);
-                    text.push(' ');
-                    for byte in line {
-                        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-                    }
-                    text.push('\n');
+                for (number, line) in frame.chunks(WIDTH).enumerate() {
+                    let hex: String = line.iter().map(|byte| format!("{byte:02x}")).collect();
+                    let ascii: String = line.iter().map(|byte| printable(*byte)).collect();
+                    let offset = number * WIDTH;
+                    writeln!(text, "{mark} {offset:04x}  {hex:<width$}  {ascii}", width = 2 * WIDTH)
+                        .expect("writing to a String cannot fail");
                 }
             }
             text.push('\n');
@@ -61,27 +59,20 @@ impl GoldenFile {
     /// The first line that is not of the format.
     pub fn parse(text: &str) -> Result<Self, GoldenError> {
         let mut lines = text.lines().enumerate().map(|(number, line)| (number + 1, line));
-        let mut next = |what: &str| {
-            lines
-                .next()
-                .ok_or_else(|| error(0, format!("the file ends before its {what}")))
-        };
-        let (number, broker) = next("broker line")?;
-        let broker = broker
-            .strip_prefix("# ")
-            .ok_or_else(|| error(number, "expected `# <broker>`"))?
-            .to_owned();
-        let (number, title) = next("title line")?;
-        let (api, version) = parse_title(title).ok_or_else(|| error(number, "expected `<Api> v<version>`"))?;
+        let (number, title) = lines.next().ok_or_else(|| error(0, "the file is empty"))?;
+        let (api, version, broker) =
+            parse_title(title).ok_or_else(|| error(number, "expected `# <Api> v<version>, <broker>`"))?;
         let mut exchanges = Vec::new();
         let mut open: Option<(String, Vec<u8>, Vec<u8>)> = None;
         for (number, line) in lines {
             match (line.split_at_checked(2), &mut open) {
                 (Some(("= ", step)), None) => open = Some((step.to_owned(), Vec::new(), Vec::new())),
-                (Some(("> ", hex)), Some((_, request, response))) if response.is_empty() => {
-                    request.extend(parse_hex(number, hex)?);
+                (Some(("> ", bytes)), Some((_, request, response))) if response.is_empty() => {
+                    request.extend(parse_bytes(number, request.len(), bytes)?);
                 }
-                (Some(("< ", hex)), Some((_, _, response))) => response.extend(parse_hex(number, hex)?),
+                (Some(("< ", bytes)), Some((_, _, response))) => {
+                    response.extend(parse_bytes(number, response.len(), bytes)?);
+                }
                 (None, _) if line.is_empty() => {
                     let ended = open.take().map(|(step, request, response)| Exchange {
                         step,
@@ -93,7 +84,7 @@ impl GoldenFile {
                 _ => {
                     return Err(error(
                         number,
-                        "expected `= <step>`, `> <hex>`, `< <hex>`, or an empty line",
+                        "expected `= <step>`, `> <bytes>`, `< <bytes>`, or an empty line",
                     ));
                 }
             }
@@ -125,24 +116,33 @@ impl GoldenFile {
     }
 }
 
-/// Splits `JoinGroup v9`.
-fn parse_title(title: &str) -> Option<(ApiKey, i16)> {
-    let (name, version) = title.split_once(" v")?;
+/// Splits `# JoinGroup v9, Apache Kafka 4.1.2`.
+fn parse_title(title: &str) -> Option<(ApiKey, i16, String)> {
+    let (name, rest) = title.strip_prefix("# ")?.split_once(" v")?;
+    let (version, broker) = rest.split_once(", ")?;
     let api = (0..128)
         .filter_map(|key| ApiKey::try_from(key).ok())
         .find(|api| format!("{api:?}") == name)?;
-    Some((api, version.parse().ok()?))
+    Some((api, version.parse().ok()?, broker.to_owned()))
 }
 
-fn parse_hex(line: usize, hex: &str) -> Result<Bytes, GoldenError> {
-    let digits = hex
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2));
-    let bytes: Option<Vec<u8>> = digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect();
-    bytes
-        .map(Bytes::from)
-        .ok_or_else(|| error(line, "expected pairs of hexadecimal digits"))
+/// Reads `0020  000102  ...`: the offset, the bytes, and the same bytes as text, which is for readers only.
+fn parse_bytes(line: usize, offset: usize, text: &str) -> Result<Vec<u8>, GoldenError> {
+    let mut words = text.splitn(3, "  ");
+    if words.next() != Some(&format!("{offset:04x}")) {
+        return Err(error(line, format!("expected the offset {offset:04x}")));
+    }
+    let digits = words.next().unwrap_or_default().trim_end().as_bytes();
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        u8::from_str_radix(pair, 16).ok()
+    };
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+    bytes.ok_or_else(|| error(line, "expected pairs of hexadecimal digits"))
+}
+
+fn printable(byte: u8) -> char {
+    if byte.is_ascii_graphic() { char::from(byte) } else { '.' }
 }
 
 fn error(line: usize, reason: impl Into<String>) -> GoldenError {
@@ -154,6 +154,8 @@ fn error(line: usize, reason: impl Into<String>) -> GoldenError {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn sample() -> GoldenFile {
@@ -181,7 +183,7 @@ mod tests {
     fn a_file_reads_as_it_was_written() {
         let text = sample().to_text();
         assert!(
-            text.starts_with("# Apache Kafka 4.1.2\nJoinGroup v9\n\n= two members join\n> 000102"),
+            text.starts_with("# JoinGroup v9, Apache Kafka 4.1.2\n\n= two members join\n> 0000  000102"),
             "{text}"
         );
         assert_eq!(GoldenFile::parse(&text), Ok(sample()));
@@ -191,13 +193,15 @@ mod tests {
     fn a_damaged_file_is_refused_by_line() {
         let text = sample().to_text();
         for (from, to, line) in [
-            ("# Apache", "Apache", 1),
-            ("JoinGroup v9", "JoinGroop v9", 2),
-            ("> 0001", "> 000", 5),
-            ("> 0001", "> 0x01", 5),
-            ("> 0001", "= again\n> 0001", 5),
-            ("< 00ff", "> 00ff\n< 00\n> 00", 11),
-            ("= two", "two", 4),
+            ("# JoinGroup", "JoinGroup", 1),
+            ("JoinGroup v9", "JoinGroop v9", 1),
+            ("> 0000  0001", "> 0001  0001", 4),
+            ("> 0000  0001", "> 0000  000", 4),
+            ("> 0000  0001", "> 0000  0x01", 4),
+            ("> 0020", "> 0040", 5),
+            ("> 0000", "= again\n> 0000", 4),
+            ("< 0000", "< 0000  00\n> 0064  00\n< 0001", 9),
+            ("= two", "two", 3),
         ] {
             let damaged = text.replacen(from, to, 1);
             assert_eq!(

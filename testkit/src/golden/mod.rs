@@ -4,20 +4,24 @@
 //! share our mistakes. One file holds the exchanges of one API in one version (`testkit/golden/join_group-v9.txt`):
 //!
 //! ```text
-//! # Apache Kafka 4.1.2
-//! JoinGroup v9
+//! # JoinGroup v9, Apache Kafka 4.1.2
 //!
-//! = two members join       what the client was doing
-//! > 000b0009...          request frame, without its length, in lines of 32 bytes
-//! < 00000003...          response frame, without its length
-//!                        an empty line ends an exchange
+//! = two members join                             what the client was doing
+//! > 0000  000b0009...    ....golden...           request frame, without its length: offset, 32 bytes, the same as text
+//! < 0000  00000003...    ....range...            response frame, without its length
+//!                                                an empty line ends an exchange
 //! ```
 //!
-//! [`Recorder`] sits between a client and the network and pairs requests with responses. The program `capture-frames`
-//! drives it; `testkit/golden/README.md` says how.
+//! [`Session`] is what the client does. The program `capture-frames` runs it against a real broker through a
+//! [`Recorder`], which pairs requests with responses; tests run it against a [`Replay`] of the recording, and against
+//! the embedded broker. `testkit/golden/README.md` says how to record anew.
 
 mod file;
 mod recorder;
+mod replay;
+mod session;
 
 pub use file::{GoldenError, GoldenFile};
 pub use recorder::{Exchange, Recorder};
+pub use replay::Replay;
+pub use session::{GROUPS, Session, SessionError};

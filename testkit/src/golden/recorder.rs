@@ -32,6 +32,12 @@ impl Exchange {
     pub fn version(&self) -> i16 {
         self.request.get(2..4).map_or(-1, |mut b| b.get_i16())
     }
+
+    /// Whether the same was asked and answered, whatever the correlation ids and whenever it was.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        without_correlation_id(&self.request) == without_correlation_id(&other.request)
+            && self.response.get(4..) == other.response.get(4..)
+    }
 }
 
 /// Wraps a [`Connector`] and pairs the requests and responses of all its streams.
@@ -127,8 +133,16 @@ impl Heard {
     }
 }
 
+/// What is before and what is behind the correlation id of a request.
+pub(super) fn without_correlation_id(request: &[u8]) -> (&[u8], &[u8]) {
+    match (request.get(..4), request.get(8..)) {
+        (Some(api), Some(rest)) => (api, rest),
+        _ => (request, &[]),
+    }
+}
+
 /// Takes one frame, without its length, off the front of `bytes`.
-fn take_frame(bytes: &mut BytesMut) -> Option<Bytes> {
+pub(super) fn take_frame(bytes: &mut BytesMut) -> Option<Bytes> {
     let length = usize::try_from(bytes.get(0..4)?.get_u32()).ok()?;
     if bytes.len() < 4 + length {
         return None;

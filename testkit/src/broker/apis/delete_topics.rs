@@ -22,6 +22,9 @@ pub(super) const SHAPE: Shape = Shape {
 type Named = (Option<TopicName>, Uuid);
 type Refusal = (ErrorCode, Option<&'static str>);
 
+const UNKNOWN_ID: &str = "This server does not host this topic ID.";
+const UNKNOWN_NAME: &str = "This server does not host this topic-partition.";
+
 pub(super) fn serve(
     state: &mut State,
     _faults: &mut Faults,
@@ -72,13 +75,15 @@ fn delete(state: &mut State, name: Option<&TopicName>, id: Uuid) -> Result<(Topi
         (Some(name), true) => name.to_string(),
         (None, false) => {
             let known = state.cluster.topic_name(TopicId(*id.as_bytes()));
-            known.ok_or((ErrorCode::UNKNOWN_TOPIC_ID, None))?.to_string()
+            known
+                .ok_or((ErrorCode::UNKNOWN_TOPIC_ID, Some(UNKNOWN_ID)))?
+                .to_string()
         }
     };
     let topic = state
         .cluster
         .topic(&name)
-        .ok_or((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None))?;
+        .ok_or((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Some(UNKNOWN_NAME)))?;
     let id = Uuid::from_bytes(topic.id.0);
     state.cluster.delete_topic(&name);
     state.parked.note_everything();

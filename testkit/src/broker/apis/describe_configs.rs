@@ -36,7 +36,7 @@ pub(super) fn serve(
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
         match describe(state, call, resource) {
-            Ok(configs) => answer.with_configs(configs).with_error_message(None),
+            Ok(configs) => answer.with_configs(configs).with_error_message(Some(super::text(""))),
             Err((code, why)) => answer
                 .with_error_code(code.0)
                 .with_error_message(why.map(|why| super::text(&why))),

@@ -33,9 +33,10 @@ pub(super) fn serve(
         return Served::Answer(FindCoordinatorResponse::default().with_coordinators(coordinators));
     }
     let found = find(state, call, key_type, request.key);
+    // Only the old answer says in words what the code says; the new one leaves the message empty.
     let answer = FindCoordinatorResponse::default()
         .with_error_code(found.error_code)
-        .with_error_message(found.error_message)
+        .with_error_message(Some(super::text(ErrorCode(found.error_code).name())))
         .with_node_id(found.node_id)
         .with_host(found.host)
         .with_port(found.port);
@@ -48,17 +49,11 @@ fn find(state: &State, call: &Call, key_type: i8, key: StrBytes) -> Coordinator 
         Ok(node) => {
             let address = state.address(node);
             let (host, port) = address.map_or((StrBytes::new(), -1), |address| (address.host, address.port));
-            answer
-                .with_node_id(BrokerId(node))
-                .with_host(host)
-                .with_port(port)
-                .with_error_message(None)
+            answer.with_node_id(BrokerId(node)).with_host(host).with_port(port)
         }
         Err(code) => {
             let nowhere = answer.with_node_id(BrokerId(-1)).with_port(-1);
-            nowhere
-                .with_error_code(code.0)
-                .with_error_message(Some(super::text(code.name())))
+            nowhere.with_error_code(code.0)
         }
     }
 }

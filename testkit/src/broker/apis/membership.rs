@@ -6,6 +6,7 @@ use kafka_protocol::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
     SyncGroupRequest, SyncGroupResponse,
 };
+use kafka_protocol::protocol::StrBytes;
 use kafka_wire::ErrorCode;
 
 use crate::broker::core::{Call, Served, State};
@@ -55,6 +56,8 @@ pub(super) const LEAVE_SHAPE: Shape = Shape {
     ],
 };
 
+const NULLABLE_PROTOCOL_SINCE: i16 = 7;
+
 /// All clients are on this machine.
 const CLIENT_HOST: &str = "/127.0.0.1";
 
@@ -68,11 +71,20 @@ pub(super) fn serve_join(
         let answer = JoinGroupResponse::default()
             .with_error_code(code.0)
             .with_generation_id(-1);
-        return Served::Answer(answer.with_member_id(request.member_id));
+        let answer = answer.with_member_id(request.member_id);
+        return Served::Answer(join_answer(answer, call.version));
     }
     let outcome = state.groups.join(call.now.instant, &caller(call), request);
     state.apply_groups(outcome);
     Served::Later
+}
+
+/// A refusal names no protocol: with null since version 7, with an empty name before.
+pub(crate) fn join_answer(answer: JoinGroupResponse, version: i16) -> JoinGroupResponse {
+    if answer.error_code == 0 {
+        return answer;
+    }
+    answer.with_protocol_name((version < NULLABLE_PROTOCOL_SINCE).then(StrBytes::new))
 }
 
 pub(super) fn serve_sync(

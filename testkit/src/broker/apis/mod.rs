@@ -16,7 +16,7 @@ mod find_coordinator;
 mod init_producer_id;
 mod list_groups;
 mod list_offsets;
-mod membership;
+pub(crate) mod membership;
 mod metadata;
 mod offset_for_leader_epoch;
 mod offsets;

@@ -9,6 +9,7 @@ use kafka_protocol::messages::{FetchResponse, JoinGroupResponse, SyncGroupRespon
 use super::{Call, CallId, Now};
 use crate::broker::api::Api;
 use crate::broker::apis::fetch::{FetchSessions, ParkedFetches};
+use crate::broker::apis::membership::join_answer;
 use crate::broker::cluster::Cluster;
 use crate::broker::config::BrokerConfig;
 use crate::broker::groups::{GroupShard, Outcome, Placement, Released};
@@ -26,7 +27,7 @@ impl LateAnswer {
     pub(super) fn encode(&self, version: i16) -> Result<Bytes, Malformed> {
         match self {
             Self::Fetch(response) => encode_body(response, version),
-            Self::Join(response) => encode_body(response, version),
+            Self::Join(response) => encode_body(&join_answer(response.clone(), version), version),
             Self::Sync(response) => encode_body(response, version),
         }
     }
