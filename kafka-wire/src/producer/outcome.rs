@@ -69,6 +69,14 @@ impl Outcome {
         Ok((offset, persisted.log_append_time))
     }
 
+    /// The first failure in it.
+    pub(super) fn error(&self) -> Option<&ProduceError> {
+        match self {
+            Outcome::Whole(result) => result.as_ref().err(),
+            Outcome::Parts(parts) => parts.iter().find_map(|part| part.result.as_ref().err()),
+        }
+    }
+
     /// One answer for the whole batch: its base offset if the parts lie side by side, else the first failure, which is
     /// never "not persisted" when another part was written.
     pub(super) fn into_whole(self) -> Result<Persisted, ProduceError> {

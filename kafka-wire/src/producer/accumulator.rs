@@ -1,0 +1,404 @@
+//! Everything that is submitted and not finished: who may be sent now, in which requests, and what became of it.
+//!
+//! ```text
+//!   handle_submission --> PartitionQueue (per partition, in order) --> lane (per broker) --> poll_request: Produce
+//!   handle_response / handle_loss ----^                                                  --> poll_event: Finished
+//! ```
+//!
+//! The accumulator knows brokers and requests, the [queue](super::partition_queue) knows order and errors, the
+//! [identity](super::identity) numbers. A request takes one batch of each partition that its broker leads and that may
+//! send, up to `max_request_bytes`; a broker has at most `max_in_flight` requests, and the partitions take turns.
+//!
+//! After every `handle_*` drain [`Accumulator::poll_request`] and [`Accumulator::poll_event`] until `None`, then arm one
+//! timer for [`Accumulator::next_timeout`].
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::producer::error::ProduceError;
+use crate::producer::flush_rounds::FlushRounds;
+use crate::producer::identity::{Identity, InitFailure};
+use crate::producer::leader_search::LeaderSearch;
+use crate::producer::outcome::Outcome;
+use crate::producer::partition_queue::{Effects, LeaderHint, Leadership, Loss, PartitionQueue};
+use crate::producer::pending_batch::{PendingBatch, Submission};
+use crate::producer::response::ProduceAnswer;
+use crate::producer::sequence::ProducerIdentity;
+use crate::protocol::TopicPartition;
+
+/// A broker that asks for more silence than this is not believed.
+const LONGEST_THROTTLE: Duration = Duration::from_secs(300);
+
+/// The settings that the machine obeys.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) max_in_flight: usize,
+    pub(super) max_request_bytes: usize,
+    pub(super) delivery_timeout: Duration,
+}
+
+/// What the machine wants to be done.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Answered by [`Accumulator::handle_producer_id`].
+    InitProducerId,
+    /// Answered by [`Accumulator::handle_metadata`] if it succeeds, and always by [`Accumulator::handle_refreshed`].
+    RefreshMetadata(Vec<Arc<str>>),
+    /// Answered by [`Accumulator::handle_response`] or [`Accumulator::handle_loss`].
+    Produce(ProduceRequest),
+}
+
+/// Batches for one broker, partitions of a topic side by side.
+#[derive(Debug)]
+pub(super) struct ProduceRequest {
+    pub(super) number: u64,
+    pub(super) node: i32,
+    pub(super) batches: Vec<(TopicPartition, Bytes)>,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Event<T> {
+    /// A submitted batch has its outcome; `buffer` is free again.
+    Finished { tag: T, outcome: Outcome, buffer: Bytes },
+    /// All batches submitted before that flush have their outcome; the first failure among them, if any.
+    Flushed { flush: u64, result: Result<(), ProduceError> },
+    /// An answer named another leader (KIP-951).
+    LeaderMoved(LeaderHint),
+}
+
+/// The machine. `T` is whatever the caller wants back with a batch's outcome.
+#[derive(Debug)]
+pub(super) struct Accumulator<T> {
+    limits: Limits,
+    identity: Identity,
+    leader_search: LeaderSearch,
+    rounds: FlushRounds,
+    queues: Vec<PartitionQueue<T>>,
+    by_topic: HashMap<Arc<str>, BTreeMap<i32, usize>>,
+    lanes: BTreeMap<i32, Lane>,
+    requests: HashMap<u64, Sent>,
+    next_request: u64,
+    /// Wake-ups of queues; one that turns out to be early does nothing.
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    armed: Vec<Option<Instant>>,
+    enlisted: Vec<bool>,
+    broken_chains: HashMap<u64, ProduceError>,
+    effects: Effects<T>,
+}
+
+/// What waits for one broker.
+#[derive(Debug, Default)]
+struct Lane {
+    in_flight: usize,
+    ready: VecDeque<usize>,
+    muted_until: Option<Instant>,
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+struct Sent {
+    node: i32,
+    queues: Vec<usize>,
+}
+
+impl<T> Accumulator<T> {
+    pub(super) fn new(limits: Limits) -> Accumulator<T> {
+        Accumulator {
+            limits,
+            identity: Identity::new(),
+            leader_search: LeaderSearch::default(),
+            rounds: FlushRounds::default(),
+            queues: Vec::new(),
+            by_topic: HashMap::new(),
+            lanes: BTreeMap::new(),
+            requests: HashMap::new(),
+            next_request: 0,
+            timers: BinaryHeap::new(),
+            armed: Vec::new(),
+            enlisted: Vec::new(),
+            broken_chains: HashMap::new(),
+            effects: Effects::default(),
+        }
+    }
+
+    /// Takes a batch. `leadership` is what is known about its partition, asked for when the partition is new.
+    pub(super) fn handle_submission(
+        &mut self,
+        now: Instant,
+        submission: Submission<T>,
+        leadership: impl Fn(&TopicPartition) -> Leadership,
+    ) {
+        let Submission { topic_partition, batch, chain, tag } = submission;
+        let deadline = now + self.limits.delivery_timeout;
+        let pending = PendingBatch::new(batch, tag, chain, self.rounds.submitted(), deadline);
+        let queue = self.queue_of(now, topic_partition, leadership);
+        let broken = chain.and_then(|chain| self.broken_chains.get(&chain));
+        self.queues[queue].push(pending, broken, &mut self.effects);
+        self.follow_up(now, queue);
+    }
+
+    /// Takes the answer to a Produce request. A partition it leaves out counts as not answered.
+    pub(super) fn handle_response(&mut self, now: Instant, request: u64, answer: &ProduceAnswer) {
+        let Some(mut unanswered) = self.close_request(now, request, answer.throttle) else { return };
+        for topic in &answer.topics {
+            let Some(partitions) = self.by_topic.get(topic.name.as_str()) else { continue };
+            let answers: Vec<_> = topic
+                .partitions
+                .iter()
+                .filter_map(|answer| partitions.get(&answer.partition).map(|queue| (*queue, answer)))
+                .collect();
+            for (queue, partition) in answers {
+                unanswered.retain(|open| *open != queue);
+                self.queues[queue].handle_answer(now, request, partition, &answer.endpoints, &mut self.effects);
+                self.follow_up(now, queue);
+            }
+        }
+        let left_out = Loss {
+            possibly_written: true,
+            hopeless: false,
+            text: "the broker's answer leaves the partition out".to_owned(),
+        };
+        self.lose(now, request, &unanswered, &left_out);
+    }
+
+    /// A Produce request got no usable answer.
+    pub(super) fn handle_loss(&mut self, now: Instant, request: u64, loss: &Loss) {
+        if let Some(queues) = self.close_request(now, request, Duration::ZERO) {
+            self.lose(now, request, &queues, loss);
+        }
+    }
+
+    /// Takes the answer to `InitProducerId`. A refusal for good fails what waits for a number.
+    pub(super) fn handle_producer_id(&mut self, now: Instant, answer: Result<ProducerIdentity, InitFailure>) {
+        let refused = self.identity.handle_answer(now, answer).err();
+        for queue in 0..self.queues.len() {
+            if let Some(error) = &refused {
+                self.queues[queue].fail_unnumbered(now, error, &mut self.effects);
+            }
+            self.follow_up(now, queue);
+        }
+    }
+
+    /// Takes a new picture of the cluster.
+    pub(super) fn handle_metadata(&mut self, now: Instant, leadership: impl Fn(&TopicPartition) -> Leadership) {
+        for queue in 0..self.queues.len() {
+            let news = leadership(self.queues[queue].topic_partition());
+            self.queues[queue].handle_leadership(now, news, &mut self.effects);
+            self.follow_up(now, queue);
+        }
+    }
+
+    /// The refresh that was asked for has ended, well or not.
+    pub(super) fn handle_refreshed(&mut self, now: Instant) {
+        let found = !self.queues.iter().any(PartitionQueue::needs_leader);
+        self.leader_search.handle_refreshed(now, found);
+    }
+
+    /// Starts a flush; [`Event::Flushed`] carries the returned number.
+    pub(super) fn handle_flush(&mut self) -> u64 {
+        self.rounds.flush()
+    }
+
+    /// The writer with that chain will submit nothing more.
+    pub(super) fn handle_chain_closed(&mut self, chain: u64) {
+        self.broken_chains.remove(&chain);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(Reverse((at, queue))) = self.timers.peek().copied()
+            && at <= now
+        {
+            self.timers.pop();
+            if self.armed[queue] == Some(at) {
+                self.armed[queue] = None;
+                self.queues[queue].handle_timeout(now, &mut self.effects);
+                self.follow_up(now, queue);
+            }
+        }
+        for lane in self.lanes.values_mut() {
+            lane.muted_until.take_if(|until| *until <= now);
+        }
+    }
+
+    /// The next thing to do.
+    pub(super) fn poll_request(&mut self, now: Instant) -> Option<Request> {
+        if self.identity.poll_request(now) {
+            return Some(Request::InitProducerId);
+        }
+        if self.leader_search.poll_request(now) {
+            return Some(Request::RefreshMetadata(self.topics_without_leader()));
+        }
+        self.poll_produce(now).map(Request::Produce)
+    }
+
+    /// The next thing that happened.
+    pub(super) fn poll_event(&mut self) -> Option<Event<T>> {
+        if let Some(finished) = self.effects.finished.pop_front() {
+            self.rounds.finished(finished.round, finished.outcome.error());
+            return Some(Event::Finished { tag: finished.tag, outcome: finished.outcome, buffer: finished.buffer });
+        }
+        if let Some(hint) = self.effects.moved.pop_front() {
+            return Some(Event::LeaderMoved(hint));
+        }
+        self.rounds.poll_flushed().map(|(flush, result)| Event::Flushed { flush, result })
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let queues = self.timers.peek().map(|Reverse((at, _))| *at);
+        let lanes = self.lanes.values().filter(|lane| !lane.ready.is_empty()).filter_map(|lane| lane.muted_until).min();
+        [queues, lanes, self.identity.next_timeout(), self.leader_search.next_timeout()].into_iter().flatten().min()
+    }
+
+    /// Whether everything submitted has its outcome.
+    pub(super) fn is_idle(&self) -> bool {
+        self.rounds.is_empty()
+    }
+
+    fn queue_of(
+        &mut self,
+        now: Instant,
+        topic_partition: TopicPartition,
+        leadership: impl Fn(&TopicPartition) -> Leadership,
+    ) -> usize {
+        let known = self.by_topic.get(&topic_partition.topic).and_then(|topic| topic.get(&topic_partition.partition));
+        if let Some(queue) = known {
+            return *queue;
+        }
+        let index = self.queues.len();
+        self.by_topic.entry(Arc::clone(&topic_partition.topic)).or_default().insert(topic_partition.partition, index);
+        let news = leadership(&topic_partition);
+        let mut queue = PartitionQueue::new(topic_partition);
+        queue.handle_leadership(now, news, &mut self.effects);
+        self.queues.push(queue);
+        self.armed.push(None);
+        self.enlisted.push(false);
+        index
+    }
+
+    /// Takes the request out of its broker's lane; the queues whose answer it carries.
+    fn close_request(&mut self, now: Instant, request: u64, throttle: Duration) -> Option<Vec<usize>> {
+        let sent = self.requests.remove(&request)?;
+        let lane = self.lanes.entry(sent.node).or_default();
+        lane.in_flight -= 1;
+        if !throttle.is_zero() {
+            lane.muted_until = Some(now + throttle.min(LONGEST_THROTTLE));
+        }
+        Some(sent.queues)
+    }
+
+    fn lose(&mut self, now: Instant, request: u64, queues: &[usize], loss: &Loss) {
+        for queue in queues {
+            self.queues[*queue].handle_loss(now, request, loss, &mut self.effects);
+            self.follow_up(now, *queue);
+        }
+    }
+
+    /// After any change to a queue: passes on what it asked for, lets it send, wakes it in time.
+    fn follow_up(&mut self, now: Instant, queue: usize) {
+        for spent in self.effects.spent.drain(..) {
+            self.identity.bump(spent);
+        }
+        self.broken_chains.extend(self.effects.broken_chains.drain(..));
+        if std::mem::take(&mut self.effects.refresh) || self.queues[queue].needs_leader() {
+            self.leader_search.want();
+        }
+        if self.queues[queue].is_empty() {
+            return;
+        }
+        if self.queues[queue].waits_for_number() {
+            self.identity.want();
+        }
+        self.enlist(now, queue);
+        if let Some(at) = self.queues[queue].next_timeout()
+            && self.armed[queue].is_none_or(|armed| at < armed)
+        {
+            self.armed[queue] = Some(at);
+            self.timers.push(Reverse((at, queue)));
+        }
+    }
+
+    fn sendable(&self, now: Instant, queue: usize) -> Option<(i32, usize)> {
+        self.queues[queue].sendable(now, self.identity.current(), self.limits.max_in_flight)
+    }
+
+    fn enlist(&mut self, now: Instant, queue: usize) {
+        if !self.enlisted[queue]
+            && let Some((node, _)) = self.sendable(now, queue)
+        {
+            self.enlisted[queue] = true;
+            self.lanes.entry(node).or_default().ready.push_back(queue);
+        }
+    }
+
+    fn poll_produce(&mut self, now: Instant) -> Option<ProduceRequest> {
+        loop {
+            let max_in_flight = self.limits.max_in_flight;
+            let (node, _) = self.lanes.iter().find(|(_, lane)| {
+                lane.in_flight < max_in_flight
+                    && !lane.ready.is_empty()
+                    && lane.muted_until.is_none_or(|until| until <= now)
+            })?;
+            let node = *node;
+            if let Some(request) = self.assemble(now, node) {
+                return Some(request);
+            }
+        }
+    }
+
+    /// Fills one request from the broker's lane; `None` if none of the partitions in it may send to it any more.
+    fn assemble(&mut self, now: Instant, node: i32) -> Option<ProduceRequest> {
+        let number = self.next_request;
+        let mut batches = Vec::new();
+        let mut queues = Vec::new();
+        let mut bytes = 0;
+        let mut lane = std::mem::take(&mut self.lanes.entry(node).or_default().ready);
+        while let Some(queue) = lane.pop_front() {
+            self.enlisted[queue] = false;
+            match self.sendable(now, queue) {
+                Some((leader, len)) if leader == node => {
+                    if bytes > 0 && bytes + len > self.limits.max_request_bytes {
+                        self.enlisted[queue] = true;
+                        lane.push_front(queue);
+                        break;
+                    }
+                    if let Some(batch) = self.queues[queue].take(number, self.identity.current()) {
+                        bytes += batch.len();
+                        batches.push((self.queues[queue].topic_partition().clone(), batch));
+                        queues.push(queue);
+                    }
+                }
+                Some(_) => self.enlist(now, queue),
+                None => {}
+            }
+        }
+        self.lanes.entry(node).or_default().ready = lane;
+        // Partitions that may have more in flight come again, behind those that wait.
+        for queue in &queues {
+            self.enlist(now, *queue);
+        }
+        if queues.is_empty() {
+            return None;
+        }
+        self.next_request += 1;
+        self.lanes.entry(node).or_default().in_flight += 1;
+        self.requests.insert(number, Sent { node, queues });
+        batches.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Some(ProduceRequest { number, node, batches })
+    }
+
+    fn topics_without_leader(&self) -> Vec<Arc<str>> {
+        let searching = self.queues.iter().filter(|queue| queue.needs_leader());
+        let mut topics: Vec<_> = searching.map(|queue| Arc::clone(&queue.topic_partition().topic)).collect();
+        topics.sort();
+        topics.dedup();
+        topics
+    }
+}
+
+#[cfg(test)]
+mod tests;

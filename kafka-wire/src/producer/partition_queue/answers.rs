@@ -1,0 +1,315 @@
+//! What the queue makes of answers, of lost requests and of news about the leader.
+
+use std::time::{Duration, Instant};
+
+use super::{AfterDrain, Effects, Leader, LeaderHint, PartitionQueue, Phase};
+use crate::producer::backoff::backoff;
+use crate::producer::error::{ProduceError, ProduceErrorKind};
+use crate::producer::outcome::Persisted;
+use crate::producer::pending_batch::Stage;
+use crate::producer::response::{NodeEndpoint, PartitionAnswer};
+use crate::producer::verdict::{Cause, Verdict, verdict};
+use crate::protocol::ErrorCode;
+
+/// How long, and for how many answers in a row, a topic may be unknown before its batches fail. A broker that has not
+/// heard of a new topic yet learns of it in far less.
+const UNKNOWN_TOPIC_PATIENCE: (Duration, u32) = (Duration::from_secs(5), 4);
+
+/// What metadata says about a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leadership {
+    /// The topic was not asked for yet.
+    NotAsked,
+    /// The cluster has no such topic or partition.
+    Unknown,
+    /// The partition has no leader now, or metadata says why it cannot tell.
+    None(ErrorCode),
+    /// This broker leads, since this leader epoch (-1 if the broker is too old to say).
+    Node { node: i32, epoch: i32 },
+}
+
+/// A request that got no usable answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Loss {
+    /// It may have reached the broker.
+    pub(crate) possibly_written: bool,
+    /// Asking this broker again cannot help.
+    pub(crate) hopeless: bool,
+    pub(crate) text: String,
+}
+
+impl<T> PartitionQueue<T> {
+    /// Takes the broker's answer about the batch in `request`.
+    pub(crate) fn handle_answer(
+        &mut self,
+        now: Instant,
+        request: u64,
+        answer: &PartitionAnswer,
+        endpoints: &[NodeEndpoint],
+        effects: &mut Effects<T>,
+    ) {
+        let Some(index) = self.answered(request) else { return };
+        match verdict(answer.code) {
+            Verdict::Persisted => self.persisted(index, answer.base_offset, answer.log_append_time),
+            Verdict::Duplicate => self.persisted(index, -1, None),
+            refusal => {
+                let possibly_written = matches!(
+                    refusal,
+                    Verdict::Retry { possibly_written: true, .. } | Verdict::Reject { possibly_written: true }
+                );
+                if self.refused(index, possibly_written) {
+                    let then = self.after_refusal(now, index, refusal, answer, endpoints, effects);
+                    self.phase = Phase::Draining(then);
+                }
+            }
+        }
+        self.settle(now, effects);
+    }
+
+    /// The request got no answer that could be read.
+    pub(crate) fn handle_loss(&mut self, now: Instant, request: u64, loss: &Loss, effects: &mut Effects<T>) {
+        let Some(index) = self.answered(request) else { return };
+        if self.refused(index, loss.possibly_written) {
+            let then = if loss.hopeless {
+                AfterDrain::Fail(self.error(ProduceErrorKind::Rejected, None, loss.text.clone()))
+            } else {
+                tracing::debug!(
+                    partition = %self.topic_partition, broker = self.sending_to,
+                    possibly_written = loss.possibly_written, cause = %loss.text, "produce request lost, sending again",
+                );
+                self.leader_doubted = true;
+                effects.refresh = true;
+                self.retry(now, index, None, &loss.text)
+            };
+            self.phase = Phase::Draining(then);
+        }
+        self.settle(now, effects);
+    }
+
+    /// Takes what metadata says about the partition.
+    pub(crate) fn handle_leadership(&mut self, now: Instant, news: Leadership, effects: &mut Effects<T>) {
+        match news {
+            Leadership::NotAsked => {}
+            Leadership::Node { node, epoch } => self.lead_by(Leader { node, epoch }),
+            Leadership::Unknown => {
+                if !self.batches.is_empty() && self.unknown_too_long(now) {
+                    self.fail_waiting(now, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, effects);
+                }
+            }
+            Leadership::None(code @ (ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::INVALID_TOPIC_EXCEPTION)) => {
+                self.fail_waiting(now, code, effects);
+            }
+            Leadership::None(_) => {
+                if self.leader_doubted {
+                    self.leader = None;
+                }
+            }
+        }
+    }
+
+    fn lead_by(&mut self, leader: Leader) {
+        self.unknown = None;
+        let replaces = match self.leader {
+            None => true,
+            Some(known) => leader != known && (self.leader_doubted || leader.epoch < 0 || leader.epoch >= known.epoch),
+        };
+        if replaces {
+            self.leader = Some(leader);
+            self.not_before = None;
+        }
+        self.leader_doubted = false;
+    }
+
+    /// Takes the batch of `request` out of flight.
+    fn answered(&mut self, request: u64) -> Option<usize> {
+        let index = self.batches.iter().position(|batch| matches!(batch.stage, Stage::InFlight(r) if r == request))?;
+        self.in_flight -= 1;
+        Some(index)
+    }
+
+    fn persisted(&mut self, index: usize, base_offset: i64, log_append_time: Option<i64>) {
+        let batch = &mut self.batches[index];
+        let record_count = batch.record_count();
+        let base_offset = base_offset.max(-1);
+        let last_offset = match base_offset {
+            -1 => -1,
+            base => base.saturating_add(i64::from(record_count) - 1),
+        };
+        batch.stage = Stage::Settled(Ok(Persisted { base_offset, record_count, log_append_time }));
+        if let Some(stamp) = batch.stamp {
+            self.sequence.acknowledged(self.sending_to, stamp, last_offset);
+        }
+        self.failures = 0;
+        self.unknown = None;
+    }
+
+    /// Puts a batch back in line. True if it is the head, whose refusal decides what happens next.
+    fn refused(&mut self, index: usize, possibly_written: bool) -> bool {
+        let batch = &mut self.batches[index];
+        batch.stage = Stage::Waiting;
+        batch.possibly_written |= possibly_written;
+        self.sequence.doubt();
+        let decides = self.head() == Some(index);
+        if !decides && matches!(self.phase, Phase::Streaming) {
+            self.phase = Phase::Draining(AfterDrain::Resume);
+        }
+        decides
+    }
+
+    fn after_refusal(
+        &mut self,
+        now: Instant,
+        index: usize,
+        refusal: Verdict,
+        answer: &PartitionAnswer,
+        endpoints: &[NodeEndpoint],
+        effects: &mut Effects<T>,
+    ) -> AfterDrain {
+        let words = answer.text.as_deref().unwrap_or_default();
+        match refusal {
+            Verdict::Retry { cause, .. } => {
+                let followed = cause == Cause::Leader && self.follow_hint(answer, endpoints, effects);
+                if !followed && cause != Cause::Broker {
+                    self.leader_doubted = true;
+                    effects.refresh = true;
+                }
+                if cause == Cause::Topic && self.unknown_too_long(now) {
+                    let text = "the topic does not exist (any more); create it, or check its name";
+                    return AfterDrain::Fail(self.error(ProduceErrorKind::UnknownTopic, Some(answer.code), text));
+                }
+                let then = self.retry(now, index, Some(answer.code), words);
+                if followed {
+                    self.not_before = None;
+                }
+                then
+            }
+            Verdict::Split => self.too_large(index, answer.code, words),
+            Verdict::Renumber => self.sequence_refused(now, index, answer),
+            Verdict::Corrupt if !self.batches[index].damaged => {
+                tracing::warn!(partition = %self.topic_partition, broker = self.sending_to, "batch arrived damaged, sending it again");
+                self.batches[index].damaged = true;
+                AfterDrain::Resume
+            }
+            _ => AfterDrain::Fail(self.error(ProduceErrorKind::Rejected, Some(answer.code), words)),
+        }
+    }
+
+    /// Sends the head again after a pause, unless its time is over.
+    fn retry(&mut self, now: Instant, index: usize, code: Option<ErrorCode>, words: &str) -> AfterDrain {
+        if self.batches[index].deadline <= now {
+            return AfterDrain::Fail(self.timed_out(code, words));
+        }
+        self.failures += 1;
+        self.not_before = Some(now + backoff(self.failures));
+        if let Some(code) = code {
+            tracing::debug!(
+                partition = %self.topic_partition, broker = self.sending_to, %code, failures = self.failures,
+                "produce refused, sending again",
+            );
+        }
+        AfterDrain::Resume
+    }
+
+    /// Moves to the leader that the answer names (KIP-951), if that is news.
+    fn follow_hint(&mut self, answer: &PartitionAnswer, endpoints: &[NodeEndpoint], effects: &mut Effects<T>) -> bool {
+        let Some((node, epoch)) = answer.current_leader.filter(|(node, epoch)| *node >= 0 && *epoch >= 0) else {
+            return false;
+        };
+        let leader = Leader { node, epoch };
+        let news = self.leader.is_none_or(|known| epoch > known.epoch || (epoch == known.epoch && node != known.node));
+        if news {
+            tracing::debug!(partition = %self.topic_partition, leader = node, leader_epoch = epoch, "leader moved");
+            self.leader = Some(leader);
+            self.leader_doubted = false;
+            let endpoint = endpoints.iter().find(|endpoint| endpoint.node == node).cloned();
+            let topic_partition = self.topic_partition.clone();
+            effects.moved.push_back(LeaderHint { topic_partition, leader, endpoint });
+        }
+        news
+    }
+
+    fn too_large(&self, index: usize, code: ErrorCode, words: &str) -> AfterDrain {
+        let batch = &self.batches[index];
+        if batch.record_count() > 1 && !batch.possibly_written {
+            tracing::debug!(
+                partition = %self.topic_partition, bytes = batch.len(), records = batch.record_count(),
+                "batch exceeds the broker's limit, splitting it",
+            );
+            return AfterDrain::Split;
+        }
+        let text = format!(
+            "a batch of {} bytes ({} before compression) with {} record(s) exceeds the topic's max.message.bytes; \
+             raise it or send smaller records. {words}",
+            batch.len(),
+            batch.uncompressed_len(),
+            batch.record_count(),
+        );
+        AfterDrain::Fail(self.error(ProduceErrorKind::RecordTooLarge, Some(code), text.trim_end()))
+    }
+
+    /// The broker does not accept the head's sequence, although everything before it is settled (KIP-360).
+    fn sequence_refused(&mut self, now: Instant, index: usize, answer: &PartitionAnswer) -> AfterDrain {
+        let last_acked = self.sequence.last_acked_offset();
+        if self.batches[index].possibly_written {
+            let text = format!(
+                "the broker lost this producer's state while an attempt was unanswered; last acknowledged offset \
+                 {last_acked}, log start offset {}. Read the partition to find out",
+                answer.log_start_offset
+            );
+            return AfterDrain::Fail(self.error(ProduceErrorKind::SequenceLost, Some(answer.code), text));
+        }
+        if last_acked >= 0 && last_acked >= answer.log_start_offset {
+            tracing::warn!(
+                partition = %self.topic_partition, broker = self.sending_to, code = %answer.code,
+                last_acked_offset = last_acked, log_start_offset = answer.log_start_offset,
+                "the broker lost this producer's state: acknowledged records may be lost (unclean election, or expired producer id)",
+            );
+        }
+        match self.retry(now, index, Some(answer.code), "") {
+            AfterDrain::Resume => AfterDrain::Renumber,
+            timed_out => timed_out,
+        }
+    }
+
+    fn unknown_too_long(&mut self, now: Instant) -> bool {
+        let (since, answers) = self.unknown.unwrap_or((now, 0));
+        let answers = answers.saturating_add(1);
+        self.unknown = Some((since, answers));
+        let (patience, least) = UNKNOWN_TOPIC_PATIENCE;
+        answers >= least && now.duration_since(since) >= patience
+    }
+
+    /// Fails all that waits because the cluster will not take it; what is in flight decides for itself.
+    fn fail_waiting(&mut self, now: Instant, code: ErrorCode, effects: &mut Effects<T>) {
+        if matches!(self.phase, Phase::Draining(_)) || self.batches.is_empty() {
+            return;
+        }
+        let (kind, text) = match code {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
+                (ProduceErrorKind::UnknownTopic, "the topic does not exist (any more); create it, or check its name")
+            }
+            _ => (ProduceErrorKind::Rejected, "the cluster does not name the topic's leaders"),
+        };
+        let error = self.error(kind, Some(code), text);
+        while self.in_flight == 0 && self.head().is_some() {
+            self.phase = Phase::Draining(AfterDrain::Fail(error.clone()));
+            self.settle(now, effects);
+        }
+    }
+
+    pub(super) fn timed_out(&self, code: Option<ErrorCode>, words: &str) -> ProduceError {
+        let why = match (code, words) {
+            (None, "") => "the batch was never answered".to_owned(),
+            (None, words) => words.to_owned(),
+            (Some(code), words) => format!("last answer {code} {words}"),
+        };
+        self.error(ProduceErrorKind::DeliveryTimeout, code, format!("delivery_timeout has passed; {}", why.trim_end()))
+    }
+
+    pub(super) fn error(&self, kind: ProduceErrorKind, code: Option<ErrorCode>, text: impl Into<String>) -> ProduceError {
+        let mut error = ProduceError::new(kind, text.into()).at(&self.topic_partition);
+        error.code = code;
+        error.broker = Some(self.sending_to).filter(|node| *node >= 0);
+        error
+    }
+}

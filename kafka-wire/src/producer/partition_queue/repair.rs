@@ -1,0 +1,140 @@
+//! What happens once nothing is in flight: failing, splitting, renumbering, and who is told what.
+
+use std::time::Instant;
+
+use super::{AfterDrain, Effects, PartitionQueue, Phase};
+use crate::producer::error::{ProduceError, ProduceErrorKind};
+use crate::producer::pending_batch::Stage;
+use crate::protocol::TopicPartition;
+
+impl<T> PartitionQueue<T> {
+    /// Does what was decided if the last answer is in, then tells outcomes and looks at deadlines.
+    pub(super) fn settle(&mut self, now: Instant, effects: &mut Effects<T>) {
+        if self.in_flight == 0
+            && let Phase::Draining(then) = std::mem::replace(&mut self.phase, Phase::Streaming)
+        {
+            match then {
+                AfterDrain::Resume => {}
+                AfterDrain::Split => self.split_head(effects),
+                AfterDrain::Renumber => self.renumber(effects),
+                AfterDrain::Fail(error) => self.fail_head(error, effects),
+            }
+        }
+        self.tell(effects);
+        self.expire(now, effects);
+    }
+
+    /// Fails batches whose time is over. One in flight is waited for: its answer is due within the request timeout, and
+    /// until then nobody knows.
+    pub(super) fn expire(&mut self, now: Instant, effects: &mut Effects<T>) {
+        while let Some(head) = self.head() {
+            let batch = &self.batches[head];
+            if !batch.is_waiting() || batch.deadline > now || self.in_flight > 0 {
+                return;
+            }
+            let error = self.timed_out(None, if batch.stamp.is_none() { "the batch was never sent" } else { "" });
+            self.fail_head(error, effects);
+            self.tell(effects);
+        }
+    }
+
+    /// Fails what waits for a number, and what waits behind it.
+    pub(crate) fn fail_unnumbered(&mut self, now: Instant, error: &ProduceError, effects: &mut Effects<T>) {
+        while self.in_flight == 0
+            && let Some(head) = self.head()
+            && self.batches[head].stamp.is_none()
+        {
+            let mut error = error.clone();
+            error.topic_partition = Some(self.topic_partition.clone());
+            self.phase = Phase::Draining(AfterDrain::Fail(error));
+            self.settle(now, effects);
+        }
+    }
+
+    fn split_head(&mut self, effects: &mut Effects<T>) {
+        let Some(head) = self.head() else { return };
+        match self.batches[head].split() {
+            Ok(rest) => self.batches.insert(head + 1, rest),
+            Err(unreadable) => {
+                let text = format!("the batch is too large for the broker and cannot be split: {unreadable}");
+                let error = self.error(ProduceErrorKind::RecordTooLarge, None, text);
+                self.fail_head(error, effects);
+            }
+        }
+    }
+
+    fn fail_head(&mut self, error: ProduceError, effects: &mut Effects<T>) {
+        if let Some(head) = self.head() {
+            self.fail(head, error, effects);
+            self.close_gap(effects);
+        }
+    }
+
+    /// Fails one batch and, if a writer's order hangs on it, that writer's later ones.
+    fn fail(&mut self, index: usize, error: ProduceError, effects: &mut Effects<T>) {
+        let batch = &mut self.batches[index];
+        let error = error.with_persistence(batch.possibly_written);
+        tracing::warn!(partition = %self.topic_partition, records = batch.record_count(), %error, "batch failed");
+        batch.stage = Stage::Settled(Err(error.clone()));
+        let Some(chain) = batch.chain else { return };
+        for later in self.batches.range_mut(index + 1..).filter(|later| later.chain == Some(chain)) {
+            let possibly_written = match &later.stage {
+                Stage::Settled(Err(_)) => continue,
+                // Written behind a batch that is not known to be: the order the writer asked for is not proven.
+                Stage::Settled(Ok(_)) => true,
+                _ => later.possibly_written,
+            };
+            let follows = after_earlier_failure(&self.topic_partition, &error, possibly_written);
+            later.possibly_written = possibly_written;
+            later.stage = Stage::Settled(Err(follows));
+        }
+        effects.broken_chains.push((chain, error));
+    }
+
+    /// Failed batches leave a hole in the numbering. If they were definitely refused and nothing after them was numbered,
+    /// their numbers are free again; otherwise the partition needs a new epoch.
+    fn close_gap(&mut self, effects: &mut Effects<T>) {
+        let failed = |stage: &Stage| matches!(stage, Stage::Settled(Err(_)));
+        let Some(first) = self.batches.iter().position(|batch| failed(&batch.stage) && batch.stamp.is_some()) else {
+            return;
+        };
+        let numbered = self.batches.range(first..).filter(|batch| batch.stamp.is_some());
+        let free = numbered.clone().all(|batch| failed(&batch.stage) && !batch.possibly_written);
+        match self.batches[first].stamp {
+            Some(stamp) if free => {
+                self.sequence.rewind(stamp);
+                for batch in self.batches.range_mut(first..) {
+                    batch.stamp = None;
+                }
+            }
+            _ => self.renumber(effects),
+        }
+    }
+
+    /// Leaves the epoch. Batches known not to be written get new numbers when they are sent; one that may be written
+    /// cannot be sent under another number, and fails.
+    fn renumber(&mut self, effects: &mut Effects<T>) {
+        effects.spent.extend(self.sequence.abandon());
+        for index in 0..self.batches.len() {
+            let batch = &mut self.batches[index];
+            if batch.stamp.take().is_some() && batch.is_waiting() && batch.possibly_written {
+                let text = "the sequence was broken by an earlier failure while an attempt was unanswered";
+                let error = self.error(ProduceErrorKind::SequenceLost, None, text);
+                self.fail(index, error, effects);
+            }
+        }
+    }
+}
+
+/// The failure of a batch whose writer failed before it.
+pub(super) fn after_earlier_failure(
+    topic_partition: &TopicPartition,
+    cause: &ProduceError,
+    possibly_written: bool,
+) -> ProduceError {
+    let text = format!("an earlier batch of the same writer failed: {cause}");
+    let mut error = ProduceError::new(ProduceErrorKind::EarlierBatchFailed, text).at(topic_partition);
+    error.code = cause.code;
+    error.broker = cause.broker;
+    error.with_persistence(possibly_written)
+}

@@ -1,0 +1,311 @@
+//! Reading a Produce response, versions 3 to 12.
+//!
+//! Every length is checked against the bytes that are left, and nothing is reserved by a count the broker names.
+
+use std::time::Duration;
+
+use crate::producer::request::FIRST_FLEXIBLE;
+use crate::protocol::ErrorCode;
+
+/// What the broker answered to one Produce request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ProduceAnswer {
+    pub(super) topics: Vec<TopicAnswer>,
+    /// How long the broker wants to be left alone (KIP-219).
+    pub(super) throttle: Duration,
+    /// Where the leaders live that `current_leader` names (KIP-951).
+    pub(super) endpoints: Vec<NodeEndpoint>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TopicAnswer {
+    pub(super) name: String,
+    pub(super) partitions: Vec<PartitionAnswer>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PartitionAnswer {
+    pub(super) partition: i32,
+    pub(super) code: ErrorCode,
+    pub(super) base_offset: i64,
+    pub(super) log_append_time: Option<i64>,
+    /// -1 before version 5, or when the broker does not say.
+    pub(super) log_start_offset: i64,
+    /// The broker's words, with those about single records (KIP-467).
+    pub(super) text: Option<String>,
+    /// Leader and leader epoch, on leader errors from version 10 on.
+    pub(super) current_leader: Option<(i32, i32)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NodeEndpoint {
+    pub(super) node: i32,
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+/// The response does not read as a Produce response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// Reads the body of a response of `version`.
+pub(super) fn decode(version: i16, body: &[u8]) -> Result<ProduceAnswer, Malformed> {
+    let mut reader = Reader { rest: body, flexible: version >= FIRST_FLEXIBLE };
+    let mut answer = ProduceAnswer::default();
+    for _ in 0..reader.array_len()? {
+        let name = reader.string()?.ok_or(Malformed)?.to_owned();
+        let mut partitions = Vec::new();
+        for _ in 0..reader.array_len()? {
+            partitions.push(partition(&mut reader, version)?);
+        }
+        reader.tagged_fields(|_, _| Ok(()))?;
+        answer.topics.push(TopicAnswer { name, partitions });
+    }
+    answer.throttle = Duration::from_millis(u64::try_from(reader.i32()?).unwrap_or(0));
+    reader.tagged_fields(|tag, field| {
+        if tag == 0 && version >= 10 {
+            answer.endpoints = endpoints(field)?;
+        }
+        Ok(())
+    })?;
+    Ok(answer)
+}
+
+fn partition(reader: &mut Reader<'_>, version: i16) -> Result<PartitionAnswer, Malformed> {
+    let mut answer = PartitionAnswer {
+        partition: reader.i32()?,
+        code: ErrorCode(reader.i16()?),
+        base_offset: reader.i64()?,
+        log_append_time: Some(reader.i64()?).filter(|time| *time >= 0),
+        log_start_offset: -1,
+        text: None,
+        current_leader: None,
+    };
+    if version >= 5 {
+        answer.log_start_offset = reader.i64()?;
+    }
+    if version >= 8 {
+        answer.text = words(reader)?;
+    }
+    reader.tagged_fields(|tag, mut field| {
+        if tag == 0 && version >= 10 {
+            answer.current_leader = Some((field.i32()?, field.i32()?));
+        }
+        Ok(())
+    })?;
+    Ok(answer)
+}
+
+/// The broker's message, or else what it says about the first bad record.
+fn words(reader: &mut Reader<'_>) -> Result<Option<String>, Malformed> {
+    let mut about_record = None;
+    for _ in 0..reader.array_len()? {
+        let index = reader.i32()?;
+        let message = reader.string()?;
+        about_record.get_or_insert_with(|| format!("record {index} of the batch: {}", message.unwrap_or("invalid")));
+        reader.tagged_fields(|_, _| Ok(()))?;
+    }
+    let message = reader.string()?.map(str::to_owned);
+    Ok(match (message, about_record) {
+        (Some(message), Some(record)) => Some(format!("{message} ({record})")),
+        (message, record) => message.or(record),
+    })
+}
+
+fn endpoints(mut field: Reader<'_>) -> Result<Vec<NodeEndpoint>, Malformed> {
+    let mut endpoints = Vec::new();
+    for _ in 0..field.array_len()? {
+        let node = field.i32()?;
+        let host = field.string()?.ok_or(Malformed)?.to_owned();
+        let port = u16::try_from(field.i32()?).map_err(|_| Malformed)?;
+        let _rack = field.string()?;
+        field.tagged_fields(|_, _| Ok(()))?;
+        endpoints.push(NodeEndpoint { node, host, port });
+    }
+    Ok(endpoints)
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+    flexible: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn i16(&mut self) -> Result<i16, Malformed> {
+        self.fixed().map(i16::from_be_bytes)
+    }
+
+    fn i32(&mut self) -> Result<i32, Malformed> {
+        self.fixed().map(i32::from_be_bytes)
+    }
+
+    fn i64(&mut self) -> Result<i64, Malformed> {
+        self.fixed().map(i64::from_be_bytes)
+    }
+
+    fn unsigned(&mut self) -> Result<usize, Malformed> {
+        let mut value = 0u32;
+        for shift in (0..32).step_by(7) {
+            let [byte] = self.fixed()?;
+            value |= u32::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return usize::try_from(value).map_err(|_| Malformed);
+            }
+        }
+        Err(Malformed)
+    }
+
+    /// Elements of an array; a null array has none. Every element takes a byte at least, so more than `rest` is a lie.
+    fn array_len(&mut self) -> Result<usize, Malformed> {
+        let len = if self.flexible {
+            self.unsigned()?.saturating_sub(1)
+        } else {
+            usize::try_from(self.i32()?.max(0)).map_err(|_| Malformed)?
+        };
+        if len > self.rest.len() { Err(Malformed) } else { Ok(len) }
+    }
+
+    fn string(&mut self) -> Result<Option<&'a str>, Malformed> {
+        let len = if self.flexible {
+            self.unsigned()?.checked_sub(1)
+        } else {
+            usize::try_from(self.i16()?).ok()
+        };
+        let Some(len) = len else { return Ok(None) };
+        std::str::from_utf8(self.take(len)?).map(Some).map_err(|_| Malformed)
+    }
+
+    fn tagged_fields(
+        &mut self,
+        mut field: impl FnMut(usize, Reader<'a>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        if !self.flexible {
+            return Ok(());
+        }
+        for _ in 0..self.unsigned()? {
+            let tag = self.unsigned()?;
+            let len = self.unsigned()?;
+            let rest = self.take(len)?;
+            field(tag, Reader { rest, flexible: true })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use kafka_protocol::messages::produce_response::{
+        BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint as WireEndpoint, PartitionProduceResponse,
+        TopicProduceResponse,
+    };
+    use kafka_protocol::messages::{BrokerId, ProduceResponse, TopicName};
+    use kafka_protocol::protocol::{Encodable, StrBytes};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wire(version: i16) -> Vec<u8> {
+        let mut refused = PartitionProduceResponse::default()
+            .with_index(3)
+            .with_error_code(ErrorCode::NOT_LEADER_OR_FOLLOWER.0)
+            .with_base_offset(-1);
+        if version >= 8 {
+            refused = refused
+                .with_record_errors(vec![
+                    BatchIndexAndErrorMessage::default()
+                        .with_batch_index(4)
+                        .with_batch_index_error_message(Some(StrBytes::from_static_str("no key"))),
+                ])
+                .with_error_message(Some(StrBytes::from_static_str("refused")));
+        }
+        if version >= 10 {
+            refused = refused
+                .with_current_leader(LeaderIdAndEpoch::default().with_leader_id(BrokerId(2)).with_leader_epoch(9));
+        }
+        let written = PartitionProduceResponse::default().with_index(0).with_base_offset(77).with_log_append_time_ms(5);
+        let written = if version >= 5 { written.with_log_start_offset(11) } else { written };
+        let mut response = ProduceResponse::default()
+            .with_responses(vec![
+                TopicProduceResponse::default()
+                    .with_name(TopicName(StrBytes::from_static_str("orders")))
+                    .with_partition_responses(vec![written, refused]),
+            ])
+            .with_throttle_time_ms(250);
+        if version >= 10 {
+            response = response.with_node_endpoints(vec![
+                WireEndpoint::default()
+                    .with_node_id(BrokerId(2))
+                    .with_host(StrBytes::from_static_str("b2"))
+                    .with_port(9092),
+            ]);
+        }
+        let mut bytes = BytesMut::new();
+        response.encode(&mut bytes, version).unwrap();
+        bytes.to_vec()
+    }
+
+    #[test]
+    fn every_version_of_an_independent_encoder_is_read() {
+        for version in 3..=12 {
+            let answer = decode(version, &wire(version)).unwrap();
+            assert_eq!(answer.throttle, Duration::from_millis(250));
+            assert_eq!(answer.topics[0].name, "orders");
+            let [written, refused] = &answer.topics[0].partitions[..] else { panic!("two partitions") };
+            assert_eq!((written.partition, written.code, written.base_offset), (0, ErrorCode::NONE, 77));
+            assert_eq!(written.log_append_time, Some(5));
+            assert_eq!(written.log_start_offset, if version >= 5 { 11 } else { -1 });
+            assert_eq!((refused.partition, refused.code), (3, ErrorCode::NOT_LEADER_OR_FOLLOWER));
+            if version >= 8 {
+                assert_eq!(refused.text.as_deref(), Some("refused (record 4 of the batch: no key)"));
+            }
+            assert_eq!(refused.current_leader, (version >= 10).then_some((2, 9)));
+            let endpoint = NodeEndpoint { node: 2, host: "b2".into(), port: 9092 };
+            assert_eq!(answer.endpoints, if version >= 10 { vec![endpoint] } else { vec![] });
+        }
+    }
+
+    #[test]
+    fn every_cut_off_response_is_malformed() {
+        for version in 3..=12 {
+            let whole = wire(version);
+            for len in 0..whole.len() {
+                assert_eq!(decode(version, &whole[..len]), Err(Malformed), "version {version}, {len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_count_without_bytes_behind_it_reserves_nothing() {
+        let hostile = i32::MAX.to_be_bytes();
+        let allocated = allocation_counter::measure(|| assert_eq!(decode(3, &hostile), Err(Malformed)));
+        assert!(allocated.bytes_max < 1024);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(version in 3i16..=12, bytes: Vec<u8>) {
+            let _ = decode(version, &bytes);
+        }
+
+        #[test]
+        fn any_damaged_response_is_read_or_refused(version in 3i16..=12, at: prop::sample::Index, byte: u8) {
+            let mut bytes = wire(version);
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let _ = decode(version, &bytes);
+        }
+    }
+}
