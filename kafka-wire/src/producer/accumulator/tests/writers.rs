@@ -1,0 +1,103 @@
+//! Writers whose batches hang together: after the first failure none of the later ones may be written.
+
+use super::*;
+
+const WRITER: Option<u64> = Some(1);
+const FOLLOWS: ProduceErrorKind = ProduceErrorKind::EarlierBatchFailed;
+
+#[test]
+fn after_a_failed_batch_the_writers_later_ones_fail_and_others_go_on() {
+    let mut feed = Feed::new();
+    feed.submit_chained(0, 0, 1, WRITER);
+    feed.submit_chained(0, 1, 1, WRITER);
+    feed.submit_chained(0, 2, 1, Some(2));
+    feed.submit(0, 3, 1);
+    let request = feed.request();
+    feed.refuse(&request, ErrorCode::INVALID_RECORD);
+    let failed = [
+        (0, ProduceErrorKind::Rejected, Persistence::NotPersisted),
+        (1, FOLLOWS, Persistence::NotPersisted),
+    ];
+    assert_eq!(feed.failures(), failed);
+    let next = feed.request();
+    assert_eq!(only(&next), (2, 0, 0));
+    feed.accept(&next, 0);
+    assert_eq!(only(&feed.request()), (3, 0, 1));
+}
+
+#[test]
+fn batches_submitted_after_the_failure_fail_at_once_until_the_writer_is_gone() {
+    let mut feed = Feed::new();
+    feed.submit_chained(0, 0, 1, WRITER);
+    let request = feed.request();
+    feed.refuse(&request, ErrorCode::INVALID_RECORD);
+    feed.failures();
+    feed.submit_chained(0, 1, 1, WRITER);
+    assert_eq!(feed.failures(), [(1, FOLLOWS, Persistence::NotPersisted)]);
+    assert!(feed.requests().is_empty());
+    feed.machine.handle_chain_closed(1);
+    feed.submit_chained(0, 2, 1, WRITER);
+    assert_eq!(only(&feed.request()), (2, 0, 0));
+}
+
+#[test]
+fn a_late_failure_of_a_broken_writer_is_told_in_order() {
+    let mut feed = Feed::new();
+    feed.submit(0, 9, 1);
+    let first = feed.request();
+    feed.accept(&first, 0);
+    feed.acks();
+    feed.submit_chained(0, 0, 1, WRITER);
+    feed.submit(0, 8, 1);
+    feed.submit_chained(0, 1, 1, WRITER);
+    let sent = feed.requests();
+    assert_eq!(sent.len(), 3);
+    feed.refuse(&sent[0], ErrorCode::INVALID_RECORD);
+    feed.refuse(&sent[1], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    feed.refuse(&sent[2], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(feed.failures(), [(0, ProduceErrorKind::Rejected, Persistence::NotPersisted)]);
+    let other = feed.request();
+    assert_eq!(only(&other), (8, 1, 0));
+    feed.accept(&other, 1);
+    let outcomes = feed.outcomes();
+    assert_eq!(outcomes.iter().map(|(tag, _)| *tag).collect::<Vec<_>>(), [8, 1]);
+    let error = outcomes[1].1.error().unwrap();
+    assert_eq!((error.kind, error.persistence), (FOLLOWS, Persistence::NotPersisted));
+}
+
+#[test]
+fn a_later_batch_with_an_unanswered_attempt_is_possibly_persisted() {
+    let mut feed = Feed::new();
+    feed.submit(0, 9, 1);
+    let first = feed.request();
+    feed.accept(&first, 0);
+    feed.acks();
+    for tag in 0..3 {
+        feed.submit_chained(0, tag, 1, WRITER);
+    }
+    let sent = feed.requests();
+    feed.refuse(&sent[0], ErrorCode::INVALID_RECORD);
+    feed.lose(&sent[1], true);
+    feed.refuse(&sent[2], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    let failed = [
+        (0, ProduceErrorKind::Rejected, Persistence::NotPersisted),
+        (1, FOLLOWS, Persistence::PossiblyPersisted),
+        (2, FOLLOWS, Persistence::NotPersisted),
+    ];
+    assert_eq!(feed.failures(), failed);
+}
+
+#[test]
+fn a_chain_of_one_partition_does_not_touch_another() {
+    let mut feed = Feed::new();
+    feed.submit_chained(0, 0, 1, WRITER);
+    feed.submit_chained(1, 1, 1, Some(2));
+    let request = feed.request();
+    feed.answer_with(&request, |partition| match partition {
+        0 => said_about(0, ErrorCode::INVALID_RECORD, -1),
+        _ => said_about(1, ErrorCode::NONE, 6),
+    });
+    let outcomes = feed.outcomes();
+    assert!(outcomes.iter().any(|(tag, outcome)| *tag == 1 && *outcome == persisted(6, 1)));
+    assert!(outcomes.iter().any(|(tag, outcome)| *tag == 0 && outcome.error().is_some()));
+}
