@@ -22,9 +22,9 @@ use bytes::Bytes;
 use crate::producer::error::ProduceError;
 use crate::producer::flush_rounds::FlushRounds;
 use crate::producer::identity::{Identity, InitFailure};
-use crate::producer::leader_search::LeaderSearch;
+use crate::producer::leader_search::{LeaderSearch, Leadership};
 use crate::producer::outcome::Outcome;
-use crate::producer::partition_queue::{Effects, LeaderHint, Leadership, Loss, PartitionQueue};
+use crate::producer::partition_queue::{Effects, LeaderHint, Loss, PartitionQueue};
 use crate::producer::pending_batch::{PendingBatch, Submission};
 use crate::producer::response::ProduceAnswer;
 use crate::producer::sequence::ProducerIdentity;
@@ -87,7 +87,8 @@ pub(super) struct Accumulator<T> {
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     armed: Vec<Option<Instant>>,
     enlisted: Vec<bool>,
-    broken_chains: HashMap<u64, ProduceError>,
+    /// Writers that have submitted something, with the failure that ended them.
+    chains: HashMap<u64, Option<ProduceError>>,
     effects: Effects<T>,
 }
 
@@ -121,7 +122,7 @@ impl<T> Accumulator<T> {
             timers: BinaryHeap::new(),
             armed: Vec::new(),
             enlisted: Vec::new(),
-            broken_chains: HashMap::new(),
+            chains: HashMap::new(),
             effects: Effects::default(),
         }
     }
@@ -137,7 +138,7 @@ impl<T> Accumulator<T> {
         let deadline = now + self.limits.delivery_timeout;
         let pending = PendingBatch::new(batch, tag, chain, self.rounds.submitted(), deadline);
         let queue = self.queue_of(now, topic_partition, leadership);
-        let broken = chain.and_then(|chain| self.broken_chains.get(&chain));
+        let broken = chain.and_then(|chain| self.chains.entry(chain).or_default().as_ref());
         self.queues[queue].push(pending, broken, &mut self.effects);
         self.follow_up(now, queue);
     }
@@ -184,6 +185,14 @@ impl<T> Accumulator<T> {
         }
     }
 
+    /// The client was closed: nothing can be sent any more.
+    pub(super) fn handle_client_closed(&mut self, now: Instant, error: &ProduceError) {
+        for queue in 0..self.queues.len() {
+            self.queues[queue].fail_all(now, error, &mut self.effects);
+            self.follow_up(now, queue);
+        }
+    }
+
     /// Takes a new picture of the cluster.
     pub(super) fn handle_metadata(&mut self, now: Instant, leadership: impl Fn(&TopicPartition) -> Leadership) {
         for queue in 0..self.queues.len() {
@@ -206,7 +215,7 @@ impl<T> Accumulator<T> {
 
     /// The writer with that chain will submit nothing more.
     pub(super) fn handle_chain_closed(&mut self, chain: u64) {
-        self.broken_chains.remove(&chain);
+        self.chains.remove(&chain);
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -303,7 +312,11 @@ impl<T> Accumulator<T> {
         for spent in self.effects.spent.drain(..) {
             self.identity.bump(spent);
         }
-        self.broken_chains.extend(self.effects.broken_chains.drain(..));
+        for (chain, error) in self.effects.broken_chains.drain(..) {
+            if let Some(broken) = self.chains.get_mut(&chain) {
+                broken.get_or_insert(error);
+            }
+        }
         if std::mem::take(&mut self.effects.refresh) || self.queues[queue].needs_leader() {
             self.leader_search.want();
         }

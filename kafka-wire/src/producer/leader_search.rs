@@ -1,10 +1,43 @@
-//! When to ask for metadata because partitions have no leader, or a doubtful one.
+//! Who leads a partition according to metadata, and when to ask for metadata because that is not known.
 //!
 //! One refresh at a time; while partitions remain without a leader, the next one follows after a growing pause.
 
 use std::time::Instant;
 
+use crate::cluster::ClusterImage;
 use crate::producer::backoff::backoff;
+use crate::protocol::{ErrorCode, TopicPartition};
+
+/// What metadata says about a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leadership {
+    /// The topic was not asked for yet.
+    NotAsked,
+    /// The cluster has no such topic or partition.
+    Unknown,
+    /// The partition has no leader now, or metadata says why it cannot tell.
+    None(ErrorCode),
+    /// This broker leads, since this leader epoch (-1 if the broker is too old to say).
+    Node { node: i32, epoch: i32 },
+}
+
+impl Leadership {
+    /// Reads the picture of the cluster.
+    pub(super) fn of(image: &ClusterImage, topic_partition: &TopicPartition) -> Leadership {
+        let Some(topic) = image.topic(&topic_partition.topic) else { return Leadership::NotAsked };
+        match topic.error {
+            ErrorCode::NONE => {}
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => return Leadership::Unknown,
+            code => return Leadership::None(code),
+        }
+        let index = usize::try_from(topic_partition.partition).ok();
+        match index.and_then(|index| topic.partitions.get(index)) {
+            None => Leadership::Unknown,
+            Some(partition) if partition.leader < 0 => Leadership::None(ErrorCode::LEADER_NOT_AVAILABLE),
+            Some(partition) => Leadership::Node { node: partition.leader, epoch: partition.leader_epoch },
+        }
+    }
+}
 
 /// The search for leaders.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{AfterDrain, Effects, Leader, LeaderHint, PartitionQueue, Phase};
 use crate::producer::backoff::backoff;
 use crate::producer::error::{ProduceError, ProduceErrorKind};
+use crate::producer::leader_search::Leadership;
 use crate::producer::outcome::Persisted;
 use crate::producer::pending_batch::Stage;
 use crate::producer::response::{NodeEndpoint, PartitionAnswer};
@@ -15,18 +16,7 @@ use crate::protocol::ErrorCode;
 /// heard of a new topic yet learns of it in far less.
 const UNKNOWN_TOPIC_PATIENCE: (Duration, u32) = (Duration::from_secs(5), 4);
 
-/// What metadata says about a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leadership {
-    /// The topic was not asked for yet.
-    NotAsked,
-    /// The cluster has no such topic or partition.
-    Unknown,
-    /// The partition has no leader now, or metadata says why it cannot tell.
-    None(ErrorCode),
-    /// This broker leads, since this leader epoch (-1 if the broker is too old to say).
-    Node { node: i32, epoch: i32 },
-}
+const NO_SUCH_TOPIC: &str = "the topic or partition does not exist (any more); create it, or check its name";
 
 /// A request that got no usable answer.
 #[derive(Debug, Clone)]
@@ -174,8 +164,7 @@ impl<T> PartitionQueue<T> {
                     effects.refresh = true;
                 }
                 if cause == Cause::Topic && self.unknown_too_long(now) {
-                    let text = "the topic does not exist (any more); create it, or check its name";
-                    return AfterDrain::Fail(self.error(ProduceErrorKind::UnknownTopic, Some(answer.code), text));
+                    return AfterDrain::Fail(self.error(ProduceErrorKind::UnknownTopic, Some(answer.code), NO_SUCH_TOPIC));
                 }
                 let then = self.retry(now, index, Some(answer.code), words);
                 if followed {
@@ -279,22 +268,13 @@ impl<T> PartitionQueue<T> {
         answers >= least && now.duration_since(since) >= patience
     }
 
-    /// Fails all that waits because the cluster will not take it; what is in flight decides for itself.
+    /// The cluster does not take what waits.
     fn fail_waiting(&mut self, now: Instant, code: ErrorCode, effects: &mut Effects<T>) {
-        if matches!(self.phase, Phase::Draining(_)) || self.batches.is_empty() {
-            return;
-        }
-        let (kind, text) = match code {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
-                (ProduceErrorKind::UnknownTopic, "the topic does not exist (any more); create it, or check its name")
-            }
-            _ => (ProduceErrorKind::Rejected, "the cluster does not name the topic's leaders"),
+        let error = match code {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => self.error(ProduceErrorKind::UnknownTopic, Some(code), NO_SUCH_TOPIC),
+            _ => self.error(ProduceErrorKind::Rejected, Some(code), "the cluster does not tell who leads the partition"),
         };
-        let error = self.error(kind, Some(code), text);
-        while self.in_flight == 0 && self.head().is_some() {
-            self.phase = Phase::Draining(AfterDrain::Fail(error.clone()));
-            self.settle(now, effects);
-        }
+        self.fail_all(now, &error, effects);
     }
 
     pub(super) fn timed_out(&self, code: Option<ErrorCode>, words: &str) -> ProduceError {

@@ -34,7 +34,7 @@ use crate::producer::response::NodeEndpoint;
 use crate::producer::sequence::{ProducerIdentity, Sequence};
 use crate::protocol::TopicPartition;
 
-pub(super) use self::answers::{Leadership, Loss};
+pub(super) use self::answers::Loss;
 
 /// The broker that leads a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{AfterDrain, Effects, PartitionQueue, Phase};
 use crate::producer::error::{ProduceError, ProduceErrorKind};
-use crate::producer::pending_batch::Stage;
+use crate::producer::pending_batch::{PendingBatch, Stage};
 use crate::protocol::TopicPartition;
 
 impl<T> PartitionQueue<T> {
@@ -38,11 +38,26 @@ impl<T> PartitionQueue<T> {
         }
     }
 
+    /// Fails everything; unless something is in flight, whose answer decides first.
+    pub(crate) fn fail_all(&mut self, now: Instant, error: &ProduceError, effects: &mut Effects<T>) {
+        self.fail_while(now, error, effects, |_| true);
+    }
+
     /// Fails what waits for a number, and what waits behind it.
     pub(crate) fn fail_unnumbered(&mut self, now: Instant, error: &ProduceError, effects: &mut Effects<T>) {
+        self.fail_while(now, error, effects, |head| head.stamp.is_none());
+    }
+
+    fn fail_while(
+        &mut self,
+        now: Instant,
+        error: &ProduceError,
+        effects: &mut Effects<T>,
+        condition: impl Fn(&PendingBatch<T>) -> bool,
+    ) {
         while self.in_flight == 0
             && let Some(head) = self.head()
-            && self.batches[head].stamp.is_none()
+            && condition(&self.batches[head])
         {
             let mut error = error.clone();
             error.topic_partition = Some(self.topic_partition.clone());

@@ -1,0 +1,396 @@
+//! Moves batches and time around the [`Accumulator`]: one task per producer.
+//!
+//! It takes sealed batches from the front doors, writes Produce requests, reads answers, asks for producer id and metadata
+//! when the machine wants them, and wakes lingering batches. What an error code means is the machine's business.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "driver: owns sockets and time")]
+
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use kafka_protocol::messages::InitProducerIdRequest;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::client::{Client, ConnectionClass};
+use crate::cluster::ClusterImage;
+use crate::connection::{CallError, CallErrorKind, Connection, PendingResponse};
+use crate::producer::accumulator::{Accumulator, Event, Limits, ProduceRequest, Request};
+use crate::producer::delivery::{Delivery, Next};
+use crate::producer::door::{Command, Commons};
+use crate::producer::error::{ProduceError, ProduceErrorKind};
+use crate::producer::identity::InitFailure;
+use crate::producer::leader_search::Leadership;
+use crate::producer::partition_queue::Loss;
+use crate::producer::request::{PRODUCE, VERSIONS, encode};
+use crate::producer::response::decode;
+use crate::producer::sequence::ProducerIdentity;
+use crate::producer::shared_partition::Lingering;
+use crate::protocol::ErrorCode;
+
+/// Commands taken before answers are looked at again.
+const COMMANDS_AT_ONCE: usize = 256;
+
+type Called<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Starts the task of a producer. It ends when the producer is closed, or when its last front door is gone and everything
+/// submitted has its outcome.
+pub(super) fn start(client: Client, commons: Arc<Commons>, commands: mpsc::UnboundedReceiver<Command>) {
+    tokio::spawn(Driver::new(client, commons, commands).run());
+}
+
+/// The machines' clock.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Milliseconds since the epoch, for records without a timestamp.
+pub(super) fn wall_clock_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+struct Driver {
+    client: Client,
+    commons: Arc<Commons>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    /// No command will come any more.
+    deserted: bool,
+    machine: Accumulator<Delivery>,
+    lanes: HashMap<i32, Lane>,
+    init: Option<Called<Result<ProducerIdentity, InitFailure>>>,
+    refresh: Option<Called<Result<Arc<ClusterImage>, CallError>>>,
+    lingering: VecDeque<Lingering>,
+    flushes: HashMap<u64, oneshot::Sender<Result<(), ProduceError>>>,
+}
+
+/// One broker's connection for Produce requests.
+#[derive(Default)]
+struct Lane {
+    link: Link,
+    /// Requests that wait for the connection.
+    waiting: VecDeque<ProduceRequest>,
+    /// Requests without an answer, with the version they were written in. Brokers answer in order.
+    unanswered: VecDeque<(u64, i16, PendingResponse)>,
+}
+
+#[derive(Default)]
+enum Link {
+    #[default]
+    None,
+    Opening(Called<Result<Connection, CallError>>),
+    Open(Connection),
+}
+
+impl Driver {
+    fn new(client: Client, commons: Arc<Commons>, commands: mpsc::UnboundedReceiver<Command>) -> Driver {
+        let config = &commons.config;
+        let limits = Limits {
+            max_in_flight: config.max_in_flight,
+            max_request_bytes: config.max_request_bytes,
+            delivery_timeout: config.delivery_timeout,
+        };
+        Driver {
+            client,
+            commons,
+            commands,
+            deserted: false,
+            machine: Accumulator::new(limits),
+            lanes: HashMap::new(),
+            init: None,
+            refresh: None,
+            lingering: VecDeque::new(),
+            flushes: HashMap::new(),
+        }
+    }
+
+    async fn run(mut self) {
+        let mut images = self.client.subscribe();
+        let mut followed = true;
+        let mut timer = pin!(tokio::time::sleep_until(now().into()));
+        loop {
+            self.act();
+            if self.deserted && self.machine.is_idle() && self.lingering.is_empty() {
+                return;
+            }
+            let due = self.next_timeout();
+            if let Some(due) = due.filter(|due| timer.deadline().into_std() != *due) {
+                timer.as_mut().reset(due.into());
+            }
+            tokio::select! {
+                biased;
+                () = poll_fn(|cx| self.poll_inputs(cx)) => {}
+                changed = images.changed(), if followed => match changed {
+                    Ok(()) => {
+                        let image = Arc::clone(&images.borrow_and_update());
+                        self.follow(&image);
+                    }
+                    Err(_) => followed = false,
+                },
+                () = timer.as_mut(), if due.is_some() => {}
+            }
+            self.end_lingering();
+            self.machine.handle_timeout(now());
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let linger = self.lingering.front().and_then(|first| first.since).map(|since| since + self.commons.config.linger);
+        [linger, self.machine.next_timeout()].into_iter().flatten().min()
+    }
+
+    /// Does what the machine wants, and passes on what it says.
+    fn act(&mut self) {
+        while let Some(request) = self.machine.poll_request(now()) {
+            match request {
+                Request::InitProducerId => self.init = Some(Box::pin(init_producer_id(self.client.clone()))),
+                Request::RefreshMetadata(topics) => {
+                    let client = self.client.clone();
+                    self.refresh = Some(Box::pin(async move { client.refresh(&topics).await }));
+                }
+                Request::Produce(request) => {
+                    let node = request.node;
+                    self.lanes.entry(node).or_default().waiting.push_back(request);
+                    self.send(node);
+                }
+            }
+        }
+        while let Some(event) = self.machine.poll_event() {
+            match event {
+                Event::Finished { tag, outcome, buffer } => {
+                    self.commons.buffers.give(buffer);
+                    seal(tag.settle(outcome));
+                }
+                Event::Flushed { flush, result } => {
+                    if let Some(done) = self.flushes.remove(&flush) {
+                        // Whoever waited may have lost interest.
+                        drop(done.send(result));
+                    }
+                }
+                Event::LeaderMoved(hint) => {
+                    let endpoint = hint.endpoint.map(|endpoint| (endpoint.node, endpoint.host, endpoint.port));
+                    let leader = hint.leader;
+                    self.client.apply_leader_hint(&hint.topic_partition, leader.node, leader.epoch, endpoint);
+                }
+            }
+        }
+    }
+
+    /// Takes whatever has arrived; pending when nothing has.
+    fn poll_inputs(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut progress = self.poll_answers(cx);
+        progress |= self.poll_commands(cx);
+        if let Some(Poll::Ready(answer)) = self.init.as_mut().map(|init| init.as_mut().poll(cx)) {
+            self.init = None;
+            self.machine.handle_producer_id(now(), answer);
+            progress = true;
+        }
+        if let Some(Poll::Ready(answer)) = self.refresh.as_mut().map(|refresh| refresh.as_mut().poll(cx)) {
+            self.refresh = None;
+            match answer {
+                Ok(image) => self.follow(&image),
+                Err(error) => self.tell_if_closed(&error),
+            }
+            self.machine.handle_refreshed(now());
+            progress = true;
+        }
+        if progress { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        for _ in 0..COMMANDS_AT_ONCE {
+            if self.deserted {
+                break;
+            }
+            match self.commands.poll_recv(cx) {
+                Poll::Pending => break,
+                Poll::Ready(None) => self.deserted = true,
+                Poll::Ready(Some(command)) => self.handle_command(command),
+            }
+            progress = true;
+        }
+        progress
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Submit(mut submission) => {
+                submission.tag.accept();
+                let image = self.client.cluster();
+                self.machine.handle_submission(now(), submission, |of| Leadership::of(&image, of));
+            }
+            Command::Linger(mut lingering) => {
+                lingering.since = Some(now());
+                self.lingering.push_back(lingering);
+            }
+            Command::ChainClosed(chain) => self.machine.handle_chain_closed(chain),
+            Command::Flush(done) => {
+                let flush = self.machine.handle_flush();
+                self.flushes.insert(flush, done);
+            }
+            Command::Close => self.commands.close(),
+        }
+    }
+
+    /// Polls each broker's oldest unanswered request, and connections that are being opened.
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        let nodes: Vec<i32> = self.lanes.keys().copied().collect();
+        for node in nodes {
+            while let Some(answered) = self.lanes.get_mut(&node).and_then(|lane| lane.poll_answer(cx)) {
+                progress = true;
+                match answered {
+                    Answered::Connection(Ok(())) => self.send(node),
+                    Answered::Connection(Err(error)) => self.lose_waiting(node, &error),
+                    Answered::Request(request, version, Ok(body)) => self.read(request, version, &body),
+                    Answered::Request(request, _, Err(error)) => {
+                        self.machine.handle_loss(now(), request, &loss(&error));
+                    }
+                }
+            }
+        }
+        progress
+    }
+
+    fn read(&mut self, request: u64, version: i16, body: &Bytes) {
+        match decode(version, body) {
+            Ok(answer) => self.machine.handle_response(now(), request, &answer),
+            Err(malformed) => {
+                tracing::warn!(version, bytes = body.len(), "the broker sent a malformed Produce response");
+                let text = format!("malformed Produce response of version {version}: {malformed:?}");
+                self.machine.handle_loss(now(), request, &Loss { possibly_written: true, hopeless: false, text });
+            }
+        }
+    }
+
+    /// Writes what waits for the broker, or opens the connection first.
+    fn send(&mut self, node: i32) {
+        let Some(lane) = self.lanes.get_mut(&node) else { return };
+        if matches!(&lane.link, Link::Open(connection) if connection.is_closed()) {
+            lane.link = Link::None;
+        }
+        match &lane.link {
+            Link::Opening(_) => {}
+            Link::None => {
+                let client = self.client.clone();
+                let opening = async move { client.connection(node, ConnectionClass::Produce).await };
+                lane.link = Link::Opening(Box::pin(opening));
+            }
+            Link::Open(connection) => {
+                let Some(version) = connection.version(PRODUCE, VERSIONS) else {
+                    let text = format!("the broker speaks no Produce version of {VERSIONS:?}");
+                    let error = CallError::new(CallErrorKind::Unsupported, text);
+                    return self.lose_waiting(node, &error);
+                };
+                let timeout = self.commons.config.request_timeout;
+                for request in lane.waiting.drain(..) {
+                    let body = encode(version, timeout, &request.batches);
+                    let response = connection.send(PRODUCE, version, body, timeout);
+                    lane.unanswered.push_back((request.number, version, response));
+                }
+            }
+        }
+    }
+
+    /// The connection could not be had: nothing that waits for it was written.
+    fn lose_waiting(&mut self, node: i32, error: &CallError) {
+        let waiting = self.lanes.get_mut(&node).map(|lane| std::mem::take(&mut lane.waiting)).unwrap_or_default();
+        for request in waiting {
+            let loss = Loss { possibly_written: false, ..loss(error) };
+            self.machine.handle_loss(now(), request.number, &loss);
+        }
+        self.tell_if_closed(error);
+    }
+
+    fn follow(&mut self, image: &ClusterImage) {
+        self.commons.follow(image);
+        self.machine.handle_metadata(now(), |of| Leadership::of(image, of));
+    }
+
+    /// A client that was closed stays closed.
+    fn tell_if_closed(&mut self, error: &CallError) {
+        if error.kind == CallErrorKind::Closed {
+            let error = ProduceError::new(ProduceErrorKind::Closed, "the client was closed before the producer");
+            self.machine.handle_client_closed(now(), &error);
+        }
+    }
+
+    fn end_lingering(&mut self) {
+        let (now, linger) = (now(), self.commons.config.linger);
+        while let Some(over) = self.lingering.pop_front_if(|first| first.since.is_none_or(|since| since + linger <= now)) {
+            seal(over.end());
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Nothing begun after this would ever be sent.
+        self.commons.close();
+    }
+}
+
+/// Seals a shared batch whose time has come; beside the driver's task when that takes long.
+fn seal(next: Next) {
+    let Some((partition, batch)) = next else { return };
+    if batch.is_costly(partition.compression()) {
+        tokio::spawn(async move { partition.seal(batch) });
+    } else {
+        partition.seal(batch);
+    }
+}
+
+enum Answered {
+    Connection(Result<(), CallError>),
+    Request(u64, i16, Result<Bytes, CallError>),
+}
+
+impl Lane {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Option<Answered> {
+        if let Link::Opening(opening) = &mut self.link
+            && let Poll::Ready(opened) = opening.as_mut().poll(cx)
+        {
+            let (link, outcome) = match opened {
+                Ok(connection) => (Link::Open(connection), Ok(())),
+                Err(error) => (Link::None, Err(error)),
+            };
+            self.link = link;
+            return Some(Answered::Connection(outcome));
+        }
+        let (_, _, response) = self.unanswered.front_mut()?;
+        let Poll::Ready(answer) = Pin::new(response).poll(cx) else { return None };
+        let (request, version, _) = self.unanswered.pop_front()?;
+        Some(Answered::Request(request, version, answer))
+    }
+}
+
+fn loss(error: &CallError) -> Loss {
+    Loss {
+        possibly_written: error.possibly_written(),
+        hopeless: error.kind == CallErrorKind::Unsupported,
+        text: error.to_string(),
+    }
+}
+
+async fn init_producer_id(client: Client) -> Result<ProducerIdentity, InitFailure> {
+    // No transactions, so no transaction can time out.
+    let request =
+        InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(i32::MAX);
+    let response = client.call_any(request, None).await.map_err(|error| InitFailure::Unanswered {
+        hopeless: matches!(error.kind, CallErrorKind::Unsupported | CallErrorKind::Closed),
+        text: error.to_string(),
+    })?;
+    match ErrorCode(response.error_code) {
+        ErrorCode::NONE => Ok(ProducerIdentity { id: response.producer_id.0, epoch: response.producer_epoch }),
+        code => Err(InitFailure::Refused(code)),
+    }
+}
