@@ -27,5 +27,12 @@ pub use client::Client;
 pub use cluster::ClusterImage;
 pub use config::{ClientConfig, ConfigError};
 pub use connection::{BrokerAddress, CallError, CallErrorKind};
-pub use fetcher::{FetchError, FetchErrorKind, FetchedBatch, FetcherConfig, RecordCursor, Watermarks};
+pub use fetcher::{
+    FetchError, FetchErrorKind, FetchedBatch, Fetcher, FetcherConfig, OffsetReset, PartitionFetch, RecordCursor,
+    StartOffset, Watermarks,
+};
+pub use producer::{
+    Ack, PartitionWriter, Persisted, Persistence, ProduceError, ProduceErrorKind, Producer, ProducerConfig,
+    ProducerRecord, Receipt, RecordPosition, TopicProducer,
+};
 pub use protocol::{Compression, ErrorCode, IsolationLevel, Partitioner, Recovery, TopicId, TopicPartition};

@@ -9,7 +9,7 @@
 use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub(super) struct Core {
     pub(super) image: watch::Sender<Arc<ClusterImage>>,
     opening: Opening,
     links: Mutex<Links>,
+    /// The next fetcher's lanes.
+    lanes: AtomicU64,
     refresh: Mutex<Refresh>,
     to_refresh: Arc<Notify>,
     rounds: watch::Sender<Round>,
@@ -72,6 +74,7 @@ impl Core {
                 buffers: ReadBuffers::default(),
             },
             links: Mutex::new(Links::new(config.connection.clone())),
+            lanes: AtomicU64::new(0),
             refresh: Mutex::new(Refresh::new(&config.metadata, Jitter::seeded(jitter.bits()))),
             to_refresh: Arc::default(),
             rounds: watch::Sender::default(),
@@ -99,6 +102,18 @@ impl Core {
         info!("closing the client");
         for connection in lock(&self.links).drain() {
             connection.close("the client was closed");
+        }
+    }
+
+    /// A number for two connection classes of a fetcher.
+    pub(super) fn next_lane(&self) -> u64 {
+        self.lanes.fetch_add(2, Ordering::Relaxed)
+    }
+
+    /// Closes the connections of some classes.
+    pub(super) fn give_up(&self, classes: &[ConnectionClass]) {
+        for connection in lock(&self.links).give_up(classes) {
+            connection.close("nobody fetches on it any more");
         }
     }
 

@@ -146,13 +146,24 @@ impl Links {
         open(bootstrap).nth(jitter.below(count)).cloned()
     }
 
+    /// Gives up the connections of some classes; the driver closes them.
+    pub(super) fn give_up(&mut self, classes: &[ConnectionClass]) -> Vec<Connection> {
+        let given = self.links.extract_if(|(_, class), _| classes.contains(class));
+        given.filter_map(|(_, link)| link.into_open()).collect()
+    }
+
     /// Gives up every connection; the driver closes them.
     pub(super) fn drain(&mut self) -> Vec<Connection> {
         let links = std::mem::take(&mut self.links);
-        let open = links.into_values().filter_map(|link| match link.state {
+        links.into_values().filter_map(Link::into_open).collect()
+    }
+}
+
+impl Link {
+    fn into_open(self) -> Option<Connection> {
+        match self.state {
             LinkState::Open(connection, _) => Some(connection),
             LinkState::Idle | LinkState::Opening(_) => None,
-        });
-        open.collect()
+        }
     }
 }

@@ -14,7 +14,7 @@ mod driver;
 mod links;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kafka_protocol::protocol::Request;
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::cluster::{ClusterImage, CoordinatorKind, LeaderHint};
 use crate::config::{ClientConfig, ConfigError};
-use crate::connection::{BrokerAddress, CallError, Connection};
+use crate::connection::{BrokerAddress, CallError, Connection, Jitter};
 use crate::protocol::TopicPartition;
 use crate::transport::{Connector, TcpConnector};
 
@@ -36,10 +36,46 @@ pub enum ConnectionClass {
     General,
     /// Produce.
     Produce,
-    /// Fetch: waits at the broker for data.
-    Fetch,
+    /// Fetch: waits at the broker for data, and the broker answers the requests of one connection in turn. Each lane of each
+    /// fetcher has its own; see [`FetchLanes`].
+    Fetch(u64),
     /// JoinGroup and SyncGroup: wait at the broker for the other members.
     GroupBlocking,
+}
+
+/// The connection classes of one fetcher; clones are the same. With the last one their connections are closed.
+#[derive(Debug, Clone)]
+pub(crate) struct FetchLanes {
+    lanes: Arc<Lanes>,
+}
+
+#[derive(Debug)]
+struct Lanes {
+    first: u64,
+    core: Weak<Core>,
+}
+
+impl FetchLanes {
+    /// For fetches that wait for data.
+    pub(crate) fn long(&self) -> ConnectionClass {
+        ConnectionClass::Fetch(self.lanes.first)
+    }
+
+    /// For fetches that must not wait behind those.
+    pub(crate) fn short(&self) -> ConnectionClass {
+        ConnectionClass::Fetch(self.lanes.first + 1)
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        if let Some(core) = self.core.upgrade() {
+            core.give_up(&[
+                ConnectionClass::Fetch(self.first),
+                ConnectionClass::Fetch(self.first + 1),
+            ]);
+        }
+    }
 }
 
 /// A Kafka cluster, as seen by one application. Clones share everything.
@@ -115,6 +151,22 @@ impl Client {
     /// A connection to a broker, opened if need be. One attempt, after the pause that earlier failures ask for.
     pub async fn connection(&self, node: i32, class: ConnectionClass) -> Result<Connection, CallError> {
         Core::connection(&self.core, Destination::Node(node), class).await
+    }
+
+    /// Connection classes for a fetcher.
+    pub(crate) fn fetch_lanes(&self) -> FetchLanes {
+        let first = self.core.next_lane();
+        FetchLanes {
+            lanes: Arc::new(Lanes {
+                first,
+                core: Arc::downgrade(&self.core),
+            }),
+        }
+    }
+
+    /// A source of chance for a machine.
+    pub(crate) fn jitter(&self) -> Jitter {
+        Jitter::seeded(self.core.draw(usize::MAX) as u64)
     }
 
     /// A connection to whichever broker answers first, tried until the request timeout has passed.

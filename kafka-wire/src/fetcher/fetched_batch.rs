@@ -7,8 +7,8 @@ use crate::protocol::TopicPartition;
 /// Complete record batches of one partition, as the broker sent them; a slice of the response, not a copy.
 ///
 /// The first batch may begin below [`fetch_offset`](FetchedBatch::fetch_offset), since brokers send whole batches;
-/// [`RecordCursor`](super::RecordCursor) leaves those records out. `records` is empty in one case: the first answer of a
-/// partition without new records is delivered all the same, so that its reader learns where the log ends.
+/// [`RecordCursor`](super::RecordCursor) leaves those records out. `records` is empty in one case: when the reader is now at the end of
+/// the log and was not told so with the last records, a batch that says just that is delivered.
 #[derive(Debug, Clone)]
 pub struct FetchedBatch {
     /// The partition.
@@ -27,6 +27,10 @@ pub struct FetchedBatch {
     pub log_start_offset: i64,
     /// The leader epoch in which the last of these batches was written; -1 if there is none or it is not known.
     pub leader_epoch: i32,
+    /// Whether the broker had no more records at the time: these are the last before the high watermark (the last stable offset if
+    /// only committed records are read). Offsets up to it that hold no records, because compaction or transaction markers left
+    /// them so, are none to wait for.
+    pub at_end: bool,
     /// Aborted transactions that may have records in here; empty unless reading committed records only.
     pub aborted: Vec<AbortedTransaction>,
 }
@@ -43,6 +47,7 @@ impl FetchedBatch {
             last_stable_offset: -1,
             log_start_offset: -1,
             leader_epoch: -1,
+            at_end: false,
             aborted: Vec::new(),
         }
     }

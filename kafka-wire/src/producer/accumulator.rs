@@ -66,7 +66,10 @@ pub(super) enum Event<T> {
     /// A submitted batch has its outcome; `buffer` is free again.
     Finished { tag: T, outcome: Outcome, buffer: Bytes },
     /// All batches submitted before that flush have their outcome; the first failure among them, if any.
-    Flushed { flush: u64, result: Result<(), ProduceError> },
+    Flushed {
+        flush: u64,
+        result: Result<(), ProduceError>,
+    },
     /// An answer named another leader (KIP-951).
     LeaderMoved(LeaderHint),
 }
@@ -134,7 +137,12 @@ impl<T> Accumulator<T> {
         submission: Submission<T>,
         leadership: impl Fn(&TopicPartition) -> Leadership,
     ) {
-        let Submission { topic_partition, batch, chain, tag } = submission;
+        let Submission {
+            topic_partition,
+            batch,
+            chain,
+            tag,
+        } = submission;
         let deadline = now + self.limits.delivery_timeout;
         let pending = PendingBatch::new(batch, tag, chain, self.rounds.submitted(), deadline);
         let queue = self.queue_of(now, topic_partition, leadership);
@@ -145,9 +153,13 @@ impl<T> Accumulator<T> {
 
     /// Takes the answer to a Produce request. A partition it leaves out counts as not answered.
     pub(super) fn handle_response(&mut self, now: Instant, request: u64, answer: &ProduceAnswer) {
-        let Some(mut unanswered) = self.close_request(now, request, answer.throttle) else { return };
+        let Some(mut unanswered) = self.close_request(now, request, answer.throttle) else {
+            return;
+        };
         for topic in &answer.topics {
-            let Some(partitions) = self.by_topic.get(topic.name.as_str()) else { continue };
+            let Some(partitions) = self.by_topic.get(topic.name.as_str()) else {
+                continue;
+            };
             let answers: Vec<_> = topic
                 .partitions
                 .iter()
@@ -249,18 +261,37 @@ impl<T> Accumulator<T> {
     pub(super) fn poll_event(&mut self) -> Option<Event<T>> {
         if let Some(finished) = self.effects.finished.pop_front() {
             self.rounds.finished(finished.round, finished.outcome.error());
-            return Some(Event::Finished { tag: finished.tag, outcome: finished.outcome, buffer: finished.buffer });
+            return Some(Event::Finished {
+                tag: finished.tag,
+                outcome: finished.outcome,
+                buffer: finished.buffer,
+            });
         }
         if let Some(hint) = self.effects.moved.pop_front() {
             return Some(Event::LeaderMoved(hint));
         }
-        self.rounds.poll_flushed().map(|(flush, result)| Event::Flushed { flush, result })
+        self.rounds
+            .poll_flushed()
+            .map(|(flush, result)| Event::Flushed { flush, result })
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let queues = self.timers.peek().map(|Reverse((at, _))| *at);
-        let lanes = self.lanes.values().filter(|lane| !lane.ready.is_empty()).filter_map(|lane| lane.muted_until).min();
-        [queues, lanes, self.identity.next_timeout(), self.leader_search.next_timeout()].into_iter().flatten().min()
+        let lanes = self
+            .lanes
+            .values()
+            .filter(|lane| !lane.ready.is_empty())
+            .filter_map(|lane| lane.muted_until)
+            .min();
+        [
+            queues,
+            lanes,
+            self.identity.next_timeout(),
+            self.leader_search.next_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Whether everything submitted has its outcome.
@@ -274,12 +305,18 @@ impl<T> Accumulator<T> {
         topic_partition: TopicPartition,
         leadership: impl Fn(&TopicPartition) -> Leadership,
     ) -> usize {
-        let known = self.by_topic.get(&topic_partition.topic).and_then(|topic| topic.get(&topic_partition.partition));
+        let known = self
+            .by_topic
+            .get(&topic_partition.topic)
+            .and_then(|topic| topic.get(&topic_partition.partition));
         if let Some(queue) = known {
             return *queue;
         }
         let index = self.queues.len();
-        self.by_topic.entry(Arc::clone(&topic_partition.topic)).or_default().insert(topic_partition.partition, index);
+        self.by_topic
+            .entry(Arc::clone(&topic_partition.topic))
+            .or_default()
+            .insert(topic_partition.partition, index);
         let news = leadership(&topic_partition);
         let mut queue = PartitionQueue::new(topic_partition);
         queue.handle_leadership(now, news, &mut self.effects);
@@ -406,7 +443,9 @@ impl<T> Accumulator<T> {
 
     fn topics_without_leader(&self) -> Vec<Arc<str>> {
         let searching = self.queues.iter().filter(|queue| queue.needs_leader());
-        let mut topics: Vec<_> = searching.map(|queue| Arc::clone(&queue.topic_partition().topic)).collect();
+        let mut topics: Vec<_> = searching
+            .map(|queue| Arc::clone(&queue.topic_partition().topic))
+            .collect();
         topics.sort();
         topics.dedup();
         topics

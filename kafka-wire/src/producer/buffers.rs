@@ -24,7 +24,11 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(limit: usize) -> Arc<Budget> {
-        Arc::new(Budget { limit, used: AtomicUsize::new(0), freed: Notify::new() })
+        Arc::new(Budget {
+            limit,
+            used: AtomicUsize::new(0),
+            freed: Notify::new(),
+        })
     }
 
     /// Whether another batch may be begun. What is open may grow to its end, so the limit can be passed by that much.
@@ -67,7 +71,10 @@ pub(super) struct Charge {
 
 impl Charge {
     pub(super) fn new(budget: &Arc<Budget>) -> Charge {
-        Charge { budget: Arc::clone(budget), bytes: 0 }
+        Charge {
+            budget: Arc::clone(budget),
+            bytes: 0,
+        }
     }
 
     /// The batch has grown to `len`.

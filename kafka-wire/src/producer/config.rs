@@ -71,12 +71,16 @@ impl ProducerConfig {
         ];
         for (setting, value, least, most) in sizes {
             if !(least..=most).contains(&value) {
-                return Err(ConfigError::new(setting, format!("is {value}, must be {least} to {most}")));
+                return Err(ConfigError::new(
+                    setting,
+                    format!("is {value}, must be {least} to {most}"),
+                ));
             }
         }
-        for (setting, time) in
-            [("delivery_timeout", self.delivery_timeout), ("request_timeout", self.request_timeout)]
-        {
+        for (setting, time) in [
+            ("delivery_timeout", self.delivery_timeout),
+            ("request_timeout", self.request_timeout),
+        ] {
             if time.is_zero() {
                 return Err(ConfigError::new(setting, "is zero; nothing could ever be sent"));
             }
@@ -102,14 +106,62 @@ mod tests {
     fn each_wrong_value_is_refused_by_name() {
         let fine = ProducerConfig::default;
         let wrong = [
-            ("batch_bytes", ProducerConfig { batch_bytes: 0, ..fine() }),
-            ("batch_bytes", ProducerConfig { batch_bytes: 9 << 20, ..fine() }),
-            ("max_request_bytes", ProducerConfig { max_request_bytes: 2 << 30, ..fine() }),
-            ("buffer_bytes", ProducerConfig { buffer_bytes: 1, ..fine() }),
-            ("max_in_flight", ProducerConfig { max_in_flight: 6, ..fine() }),
-            ("max_in_flight", ProducerConfig { max_in_flight: 0, ..fine() }),
-            ("delivery_timeout", ProducerConfig { delivery_timeout: Duration::ZERO, ..fine() }),
-            ("request_timeout", ProducerConfig { request_timeout: Duration::ZERO, ..fine() }),
+            (
+                "batch_bytes",
+                ProducerConfig {
+                    batch_bytes: 0,
+                    ..fine()
+                },
+            ),
+            (
+                "batch_bytes",
+                ProducerConfig {
+                    batch_bytes: 9 << 20,
+                    ..fine()
+                },
+            ),
+            (
+                "max_request_bytes",
+                ProducerConfig {
+                    max_request_bytes: 2 << 30,
+                    ..fine()
+                },
+            ),
+            (
+                "buffer_bytes",
+                ProducerConfig {
+                    buffer_bytes: 1,
+                    ..fine()
+                },
+            ),
+            (
+                "max_in_flight",
+                ProducerConfig {
+                    max_in_flight: 6,
+                    ..fine()
+                },
+            ),
+            (
+                "max_in_flight",
+                ProducerConfig {
+                    max_in_flight: 0,
+                    ..fine()
+                },
+            ),
+            (
+                "delivery_timeout",
+                ProducerConfig {
+                    delivery_timeout: Duration::ZERO,
+                    ..fine()
+                },
+            ),
+            (
+                "request_timeout",
+                ProducerConfig {
+                    request_timeout: Duration::ZERO,
+                    ..fine()
+                },
+            ),
         ];
         for (setting, config) in wrong {
             assert_eq!(config.validate().unwrap_err().setting, setting);
@@ -119,7 +171,10 @@ mod tests {
     #[test]
     fn a_topic_may_have_its_own_codec() {
         let topic_compression = HashMap::from([("logs".to_owned(), Compression::Lz4)]);
-        let config = ProducerConfig { topic_compression, ..ProducerConfig::default() };
+        let config = ProducerConfig {
+            topic_compression,
+            ..ProducerConfig::default()
+        };
         assert_eq!(config.compression_of("logs"), Compression::Lz4);
         assert_eq!(config.compression_of("clicks"), Compression::None);
     }

@@ -25,9 +25,16 @@ pub(super) struct Delivery {
 #[derive(Debug)]
 pub(super) enum Recipient {
     /// The receipts of a shared batch. The partition may be gone with its last sender.
-    Receipts { completion: Arc<Completion>, partition: Weak<SharedPartition> },
+    Receipts {
+        completion: Arc<Completion>,
+        partition: Weak<SharedPartition>,
+    },
     /// A partition writer.
-    Writer { acks: mpsc::UnboundedSender<Ack>, writer: u32, batch: u64 },
+    Writer {
+        acks: mpsc::UnboundedSender<Ack>,
+        writer: u32,
+        batch: u64,
+    },
 }
 
 /// A shared batch that was waiting for the one just settled, and is to be sent now.
@@ -35,7 +42,12 @@ pub(super) type Next = Option<(Arc<SharedPartition>, OpenBatch)>;
 
 impl Delivery {
     pub(super) fn new(recipient: Recipient, charge: Charge, topic_partition: TopicPartition) -> Delivery {
-        Delivery { recipient: Some(recipient), charge, topic_partition, accepted: false }
+        Delivery {
+            recipient: Some(recipient),
+            charge,
+            topic_partition,
+            accepted: false,
+        }
     }
 
     /// The open batch has grown to `len` bytes.
@@ -69,7 +81,11 @@ impl Delivery {
             }
             Recipient::Writer { acks, writer, batch } => {
                 // Nobody listens any more: the writer's task has ended, and knows what it did not wait for.
-                drop(acks.send(Ack { writer, batch, result: outcome.into_whole() }));
+                drop(acks.send(Ack {
+                    writer,
+                    batch,
+                    result: outcome.into_whole(),
+                }));
                 None
             }
         }
@@ -79,7 +95,9 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if self.recipient.is_some() {
-            let error = ProduceError::closed().at(&self.topic_partition).with_persistence(self.accepted);
+            let error = ProduceError::closed()
+                .at(&self.topic_partition)
+                .with_persistence(self.accepted);
             drop(self.tell(Outcome::Whole(Err(error))));
         }
     }

@@ -18,8 +18,8 @@ use crate::producer::error::ProduceError;
 use crate::producer::pending_batch::Submission;
 use crate::producer::shared_partition::Lingering;
 use crate::producer::shared_topic::SharedTopic;
-use crate::protocol::batch::SealedBatch;
 use crate::protocol::TopicPartition;
+use crate::protocol::batch::SealedBatch;
 
 /// Shared by every front door of one producer and its driver.
 #[derive(Debug)]
@@ -109,7 +109,11 @@ impl Commons {
 
 impl Door {
     pub(super) fn new(commons: Arc<Commons>, client: Client, commands: mpsc::UnboundedSender<Command>) -> Door {
-        Door { commons, client, commands }
+        Door {
+            commons,
+            client,
+            commands,
+        }
     }
 
     /// Hands a sealed batch to the driver. If the driver is gone, dropping the delivery tells so.
@@ -122,7 +126,12 @@ impl Door {
     ) {
         delivery.sealed(batch.len());
         let topic_partition = topic_partition.clone();
-        self.tell(Command::Submit(Submission { topic_partition, batch, chain, tag: delivery }));
+        self.tell(Command::Submit(Submission {
+            topic_partition,
+            batch,
+            chain,
+            tag: delivery,
+        }));
     }
 
     /// Tells the driver; a command that finds it gone is dropped, and what it carries answers for itself.

@@ -3,7 +3,11 @@
 //! It takes sealed batches from the front doors, writes Produce requests, reads answers, asks for producer id and metadata
 //! when the machine wants them, and wakes lingering batches. What an error code means is the machine's business.
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "driver: owns sockets and time")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "driver: owns sockets and time"
+)]
 
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -143,7 +147,11 @@ impl Driver {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let linger = self.lingering.front().and_then(|first| first.since).map(|since| since + self.commons.config.linger);
+        let linger = self
+            .lingering
+            .front()
+            .and_then(|first| first.since)
+            .map(|since| since + self.commons.config.linger);
         [linger, self.machine.next_timeout()].into_iter().flatten().min()
     }
 
@@ -176,9 +184,12 @@ impl Driver {
                     }
                 }
                 Event::LeaderMoved(hint) => {
-                    let endpoint = hint.endpoint.map(|endpoint| (endpoint.node, endpoint.host, endpoint.port));
+                    let endpoint = hint
+                        .endpoint
+                        .map(|endpoint| (endpoint.node, endpoint.host, endpoint.port));
                     let leader = hint.leader;
-                    self.client.apply_leader_hint(&hint.topic_partition, leader.node, leader.epoch, endpoint);
+                    self.client
+                        .apply_leader_hint(&hint.topic_partition, leader.node, leader.epoch, endpoint);
                 }
             }
         }
@@ -226,7 +237,8 @@ impl Driver {
             Command::Submit(mut submission) => {
                 submission.tag.accept();
                 let image = self.client.cluster();
-                self.machine.handle_submission(now(), submission, |of| Leadership::of(&image, of));
+                self.machine
+                    .handle_submission(now(), submission, |of| Leadership::of(&image, of));
             }
             Command::Linger(mut lingering) => {
                 lingering.since = Some(now());
@@ -265,9 +277,21 @@ impl Driver {
         match decode(version, body) {
             Ok(answer) => self.machine.handle_response(now(), request, &answer),
             Err(malformed) => {
-                tracing::warn!(version, bytes = body.len(), "the broker sent a malformed Produce response");
+                tracing::warn!(
+                    version,
+                    bytes = body.len(),
+                    "the broker sent a malformed Produce response"
+                );
                 let text = format!("malformed Produce response of version {version}: {malformed:?}");
-                self.machine.handle_loss(now(), request, &Loss { possibly_written: true, hopeless: false, text });
+                self.machine.handle_loss(
+                    now(),
+                    request,
+                    &Loss {
+                        possibly_written: true,
+                        hopeless: false,
+                        text,
+                    },
+                );
             }
         }
     }
@@ -303,9 +327,16 @@ impl Driver {
 
     /// The connection could not be had: nothing that waits for it was written.
     fn lose_waiting(&mut self, node: i32, error: &CallError) {
-        let waiting = self.lanes.get_mut(&node).map(|lane| std::mem::take(&mut lane.waiting)).unwrap_or_default();
+        let waiting = self
+            .lanes
+            .get_mut(&node)
+            .map(|lane| std::mem::take(&mut lane.waiting))
+            .unwrap_or_default();
         for request in waiting {
-            let loss = Loss { possibly_written: false, ..loss(error) };
+            let loss = Loss {
+                possibly_written: false,
+                ..loss(error)
+            };
             self.machine.handle_loss(now(), request.number, &loss);
         }
         self.tell_if_closed(error);
@@ -326,7 +357,10 @@ impl Driver {
 
     fn end_lingering(&mut self) {
         let (now, linger) = (now(), self.commons.config.linger);
-        while let Some(over) = self.lingering.pop_front_if(|first| first.since.is_none_or(|since| since + linger <= now)) {
+        while let Some(over) = self
+            .lingering
+            .pop_front_if(|first| first.since.is_none_or(|since| since + linger <= now))
+        {
             seal(over.end());
         }
     }
@@ -367,7 +401,9 @@ impl Lane {
             return Some(Answered::Connection(outcome));
         }
         let (_, _, response) = self.unanswered.front_mut()?;
-        let Poll::Ready(answer) = Pin::new(response).poll(cx) else { return None };
+        let Poll::Ready(answer) = Pin::new(response).poll(cx) else {
+            return None;
+        };
         let (request, version, _) = self.unanswered.pop_front()?;
         Some(Answered::Request(request, version, answer))
     }
@@ -383,14 +419,21 @@ fn loss(error: &CallError) -> Loss {
 
 async fn init_producer_id(client: Client) -> Result<ProducerIdentity, InitFailure> {
     // No transactions, so no transaction can time out.
-    let request =
-        InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(i32::MAX);
-    let response = client.call_any(request, None).await.map_err(|error| InitFailure::Unanswered {
-        hopeless: matches!(error.kind, CallErrorKind::Unsupported | CallErrorKind::Closed),
-        text: error.to_string(),
-    })?;
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(None)
+        .with_transaction_timeout_ms(i32::MAX);
+    let response = client
+        .call_any(request, None)
+        .await
+        .map_err(|error| InitFailure::Unanswered {
+            hopeless: matches!(error.kind, CallErrorKind::Unsupported | CallErrorKind::Closed),
+            text: error.to_string(),
+        })?;
     match ErrorCode(response.error_code) {
-        ErrorCode::NONE => Ok(ProducerIdentity { id: response.producer_id.0, epoch: response.producer_epoch }),
+        ErrorCode::NONE => Ok(ProducerIdentity {
+            id: response.producer_id.0,
+            epoch: response.producer_epoch,
+        }),
         code => Err(InitFailure::Refused(code)),
     }
 }

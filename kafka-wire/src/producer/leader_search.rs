@@ -24,7 +24,9 @@ pub(super) enum Leadership {
 impl Leadership {
     /// Reads the picture of the cluster.
     pub(super) fn of(image: &ClusterImage, topic_partition: &TopicPartition) -> Leadership {
-        let Some(topic) = image.topic(&topic_partition.topic) else { return Leadership::NotAsked };
+        let Some(topic) = image.topic(&topic_partition.topic) else {
+            return Leadership::NotAsked;
+        };
         match topic.error {
             ErrorCode::NONE => {}
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => return Leadership::Unknown,
@@ -34,7 +36,10 @@ impl Leadership {
         match index.and_then(|index| topic.partitions.get(index)) {
             None => Leadership::Unknown,
             Some(partition) if partition.leader < 0 => Leadership::None(ErrorCode::LEADER_NOT_AVAILABLE),
-            Some(partition) => Leadership::Node { node: partition.leader, epoch: partition.leader_epoch },
+            Some(partition) => Leadership::Node {
+                node: partition.leader,
+                epoch: partition.leader_epoch,
+            },
         }
     }
 }
@@ -74,7 +79,11 @@ impl LeaderSearch {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        if self.wanted && !self.asked { self.not_before } else { None }
+        if self.wanted && !self.asked {
+            self.not_before
+        } else {
+            None
+        }
     }
 }
 

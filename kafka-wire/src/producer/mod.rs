@@ -93,7 +93,9 @@ impl Producer {
         let commons = Arc::new(Commons::new(config));
         let (commands, inbox) = mpsc::unbounded_channel();
         driver::start(client.clone(), Arc::clone(&commons), inbox);
-        Ok(Producer { door: Arc::new(Door::new(commons, client, commands)) })
+        Ok(Producer {
+            door: Arc::new(Door::new(commons, client, commands)),
+        })
     }
 
     /// A sender for one topic; asks the cluster for its partitions.
@@ -173,21 +175,30 @@ impl Producer {
         let mut code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
         for lookup in 1..=TOPIC_LOOKUPS {
             let image = client.refresh(std::slice::from_ref(name)).await.map_err(|error| {
-                ProduceError::new(ProduceErrorKind::Unavailable, format!("topic {name} cannot be looked up: {error}"))
+                ProduceError::new(
+                    ProduceErrorKind::Unavailable,
+                    format!("topic {name} cannot be looked up: {error}"),
+                )
             })?;
             if let Some(count) = image.partition_count(name).filter(|count| *count > 0) {
                 return Ok(count);
             }
-            code = image.topic(name).map_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.error);
-            if !matches!(code.recovery(), Recovery::None | Recovery::Retry | Recovery::RefreshMetadata) {
+            code = image
+                .topic(name)
+                .map_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.error);
+            if !matches!(
+                code.recovery(),
+                Recovery::None | Recovery::Retry | Recovery::RefreshMetadata
+            ) {
                 break;
             }
             driver::pause(backoff::backoff(lookup)).await;
         }
         let (kind, text) = match code {
-            ErrorCode::NONE | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
-                (ProduceErrorKind::UnknownTopic, format!("topic {name} does not exist; create it, or check its name"))
-            }
+            ErrorCode::NONE | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => (
+                ProduceErrorKind::UnknownTopic,
+                format!("topic {name} does not exist; create it, or check its name"),
+            ),
             _ => (ProduceErrorKind::Rejected, format!("topic {name} cannot be looked up")),
         };
         let mut error = ProduceError::new(kind, text);

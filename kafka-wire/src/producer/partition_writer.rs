@@ -50,7 +50,16 @@ impl PartitionWriter {
     ) -> PartitionWriter {
         let chain = door.commons.next_chain();
         let compression = door.commons.config.compression_of(&topic_partition.topic);
-        PartitionWriter { door, topic_partition, acks, id, chain, compression, open: None, next_batch: 0 }
+        PartitionWriter {
+            door,
+            topic_partition,
+            acks,
+            id,
+            chain,
+            compression,
+            open: None,
+            next_batch: 0,
+        }
     }
 
     /// Appends a record and returns the number of the batch it is in, from 0. `timestamp` is milliseconds since the epoch.
@@ -70,10 +79,16 @@ impl PartitionWriter {
     ) -> Result<u64, ProduceError> {
         let bound = BatchBuilder::size_upper_bound(key, value, headers);
         let batch_bytes = self.door.commons.config.batch_bytes;
-        if self.open.as_ref().is_none_or(|open| open.builder.len() + bound > batch_bytes) {
+        if self
+            .open
+            .as_ref()
+            .is_none_or(|open| open.builder.len() + bound > batch_bytes)
+        {
             self.begin(bound)?;
         }
-        let Some(open) = &mut self.open else { return Err(ProduceError::closed().at(&self.topic_partition)) };
+        let Some(open) = &mut self.open else {
+            return Err(ProduceError::closed().at(&self.topic_partition));
+        };
         open.builder.append(timestamp, key, value, headers);
         open.charge.cover(open.builder.len());
         let full = open.builder.len() >= batch_bytes;
@@ -86,12 +101,19 @@ impl PartitionWriter {
 
     /// Submits the open batch, if there is one. It is answered by an [`Ack`] with its number.
     pub fn flush(&mut self) {
-        let Some(Open { builder, charge, .. }) = self.open.take() else { return };
-        let recipient = Recipient::Writer { acks: self.acks.clone(), writer: self.id, batch: self.next_batch };
+        let Some(Open { builder, charge, .. }) = self.open.take() else {
+            return;
+        };
+        let recipient = Recipient::Writer {
+            acks: self.acks.clone(),
+            writer: self.id,
+            batch: self.next_batch,
+        };
         let delivery = Delivery::new(recipient, charge, self.topic_partition.clone());
         self.next_batch += 1;
         let sealed = builder.seal(self.compression);
-        self.door.submit(&self.topic_partition, sealed, Some(self.chain), delivery);
+        self.door
+            .submit(&self.topic_partition, sealed, Some(self.chain), delivery);
     }
 
     /// Whether records are appended that were not submitted.

@@ -154,7 +154,10 @@ impl<T> PendingBatch<T> {
 }
 
 fn halves(whole: &[u8], record_count: u32, uncompressed_len: usize) -> Result<(SealedBatch, SealedBatch), BatchError> {
-    let unreadable = BatchError::Malformed { offset: 0, what: "no batch" };
+    let unreadable = BatchError::Malformed {
+        offset: 0,
+        what: "no batch",
+    };
     let batch = Batches::new(whole).next().ok_or(unreadable)??;
     let half = HEADER_LEN + uncompressed_len.saturating_sub(HEADER_LEN) / 2;
     let mut scratch = Vec::new();
@@ -168,11 +171,17 @@ fn halves(whole: &[u8], record_count: u32, uncompressed_len: usize) -> Result<(S
             headers.push(header?);
         }
         let goes_first = first.is_empty() || (first.len() < half && first.record_count() + 1 < record_count);
-        let part = if goes_first && second.is_empty() { &mut first } else { &mut second };
+        let part = if goes_first && second.is_empty() {
+            &mut first
+        } else {
+            &mut second
+        };
         part.append(record.timestamp, record.key, record.value, &headers);
     }
     let codec = batch.header().attributes.codec();
-    let compression = [Compression::Snappy, Compression::Lz4].into_iter().find(|ours| ours.codec() == codec);
+    let compression = [Compression::Snappy, Compression::Lz4]
+        .into_iter()
+        .find(|ours| ours.codec() == codec);
     let compression = compression.unwrap_or(Compression::None);
     Ok((first.seal(compression), second.seal(compression)))
 }
@@ -185,7 +194,9 @@ fn restamp(frozen: Bytes, stamp: Stamp) -> Bytes {
     const PRODUCER_EPOCH: std::ops::Range<usize> = 51..53;
     const BASE_SEQUENCE: std::ops::Range<usize> = 53..57;
 
-    let mut batch = frozen.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    let mut batch = frozen
+        .try_into_mut()
+        .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
     batch[PRODUCER_ID].copy_from_slice(&stamp.identity.id.to_be_bytes());
     batch[PRODUCER_EPOCH].copy_from_slice(&stamp.identity.epoch.to_be_bytes());
     batch[BASE_SEQUENCE].copy_from_slice(&stamp.base_sequence.to_be_bytes());
@@ -201,12 +212,21 @@ mod tests {
     use crate::producer::sequence::ProducerIdentity;
     use crate::protocol::batch::Header;
 
-    const STAMP: Stamp = Stamp { identity: ProducerIdentity { id: 5, epoch: 1 }, base_sequence: i32::MAX - 1 };
+    const STAMP: Stamp = Stamp {
+        identity: ProducerIdentity { id: 5, epoch: 1 },
+        base_sequence: i32::MAX - 1,
+    };
 
     fn pending(values: &[&[u8]], compression: Compression) -> PendingBatch<u32> {
         let mut builder = BatchBuilder::new(BytesMut::new());
         for (index, value) in values.iter().enumerate() {
-            let headers = [Header { key: b"h", value: None }, Header { key: b"h", value: Some(value) }];
+            let headers = [
+                Header { key: b"h", value: None },
+                Header {
+                    key: b"h",
+                    value: Some(value),
+                },
+            ];
             builder.append(1_000 + index as i64, Some(b"key"), Some(value), &headers);
         }
         PendingBatch::new(builder.seal(compression), 1, None, 0, Instant::now())
@@ -229,8 +249,14 @@ mod tests {
 
     fn stamp_of(bytes: &[u8]) -> Stamp {
         let header = *Batches::new(bytes).next().unwrap().unwrap().header();
-        let identity = ProducerIdentity { id: header.producer_id, epoch: header.producer_epoch };
-        Stamp { identity, base_sequence: header.base_sequence }
+        let identity = ProducerIdentity {
+            id: header.producer_id,
+            epoch: header.producer_epoch,
+        };
+        Stamp {
+            identity,
+            base_sequence: header.base_sequence,
+        }
     }
 
     #[test]
@@ -246,7 +272,10 @@ mod tests {
     fn a_new_number_leaves_bytes_that_are_still_being_written_alone() {
         let mut batch = pending(&[b"a", b"b"], Compression::None);
         let old = batch.bytes(STAMP);
-        let bumped = Stamp { identity: ProducerIdentity { id: 5, epoch: 2 }, base_sequence: 0 };
+        let bumped = Stamp {
+            identity: ProducerIdentity { id: 5, epoch: 2 },
+            base_sequence: 0,
+        };
         let new = batch.bytes(bumped);
         assert_eq!((stamp_of(&old), stamp_of(&new)), (STAMP, bumped));
         assert_eq!(values(&old), values(&new));
@@ -259,12 +288,22 @@ mod tests {
             let mut first = pending(&[b"one", b"two", &large, b"four"], compression);
             let whole = values(&first.bytes(STAMP));
             let mut second = first.split().unwrap();
-            assert_eq!((first.tag, second.tag), (None, Some(1)), "the last part answers for the batch");
+            assert_eq!(
+                (first.tag, second.tag),
+                (None, Some(1)),
+                "the last part answers for the batch"
+            );
             let (a, b) = (first.bytes(first.stamp.unwrap()), second.bytes(second.stamp.unwrap()));
             assert_eq!([values(&a), values(&b)].concat(), whole);
             assert_eq!(stamp_of(&a), STAMP);
             let expected = following(STAMP.base_sequence, first.record_count());
-            assert_eq!(stamp_of(&b), Stamp { base_sequence: expected, ..STAMP });
+            assert_eq!(
+                stamp_of(&b),
+                Stamp {
+                    base_sequence: expected,
+                    ..STAMP
+                }
+            );
             assert_eq!(second.first_record, first.record_count());
             assert!(first.record_count() > 0 && second.record_count() > 0);
         }

@@ -52,7 +52,8 @@ impl Completion {
     pub(super) async fn settled(&self) -> Result<(), ProduceError> {
         let mut seat = None;
         std::future::poll_fn(|cx| {
-            self.poll(&mut seat, cx).map(|outcome| outcome.error().map_or(Ok(()), |error| Err(error.clone())))
+            self.poll(&mut seat, cx)
+                .map(|outcome| outcome.error().map_or(Ok(()), |error| Err(error.clone())))
         })
         .await
     }
@@ -60,7 +61,7 @@ impl Completion {
 
 /// Resolves to where the record is, once its batch is acknowledged.
 ///
-/// Dropping a receipt does not take the record back.
+/// Dropping a receipt does not take the record back; its clones resolve alike.
 #[derive(Debug)]
 #[must_use = "a receipt tells whether the record was written; drop it explicitly if you do not care"]
 pub struct Receipt {
@@ -73,12 +74,44 @@ pub struct Receipt {
 
 impl Receipt {
     pub(super) fn new(completion: Arc<Completion>, partition: i32, index: u32, timestamp: i64) -> Receipt {
-        Receipt { completion, partition, index, timestamp, seat: None }
+        Receipt {
+            completion,
+            partition,
+            index,
+            timestamp,
+            seat: None,
+        }
     }
 
     /// The partition the record goes to.
     pub fn partition(&self) -> i32 {
         self.partition
+    }
+
+    /// The answer, if it is there.
+    pub fn try_result(&self) -> Option<Result<RecordPosition, ProduceError>> {
+        self.completion.outcome.get().map(|outcome| self.position(outcome))
+    }
+
+    fn position(&self, outcome: &Outcome) -> Result<RecordPosition, ProduceError> {
+        let (offset, log_append_time) = outcome.of_record(self.index)?;
+        let timestamp = log_append_time.unwrap_or(self.timestamp);
+        Ok(RecordPosition {
+            partition: self.partition,
+            offset,
+            timestamp,
+        })
+    }
+}
+
+impl Clone for Receipt {
+    /// A clone waits on its own.
+    fn clone(&self) -> Receipt {
+        Receipt {
+            completion: Arc::clone(&self.completion),
+            seat: None,
+            ..*self
+        }
     }
 }
 
@@ -86,12 +119,9 @@ impl Future for Receipt {
     type Output = Result<RecordPosition, ProduceError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let receipt = &mut *self;
-        receipt.completion.poll(&mut receipt.seat, cx).map(|outcome| {
-            let (offset, log_append_time) = outcome.of_record(receipt.index)?;
-            let timestamp = log_append_time.unwrap_or(receipt.timestamp);
-            Ok(RecordPosition { partition: receipt.partition, offset, timestamp })
-        })
+        let Receipt { completion, seat, .. } = &mut *self;
+        let answer = completion.poll(seat, cx).map(drop);
+        answer.map(|()| self.try_result().unwrap_or_else(|| Err(ProduceError::closed())))
     }
 }
 
@@ -109,14 +139,23 @@ mod tests {
     #[test]
     fn every_receipt_of_a_batch_gets_its_own_offset() {
         let completion = Arc::new(Completion::default());
-        let mut receipts: Vec<_> =
-            (0..3).map(|index| Receipt::new(Arc::clone(&completion), 4, index, 100)).collect();
+        let mut receipts: Vec<_> = (0..3)
+            .map(|index| Receipt::new(Arc::clone(&completion), 4, index, 100))
+            .collect();
         assert!(poll(&mut receipts[0]).is_pending());
         drop(receipts.remove(1));
-        let persisted = Persisted { base_offset: 50, record_count: 3, log_append_time: None };
+        let persisted = Persisted {
+            base_offset: 50,
+            record_count: 3,
+            log_append_time: None,
+        };
         completion.complete(Outcome::Whole(Ok(persisted)));
         for (mut receipt, offset) in receipts.into_iter().zip([50, 52]) {
-            let position = RecordPosition { partition: 4, offset, timestamp: 100 };
+            let position = RecordPosition {
+                partition: 4,
+                offset,
+                timestamp: 100,
+            };
             assert_eq!(poll(&mut receipt), Poll::Ready(Ok(position)));
         }
     }
@@ -134,10 +173,16 @@ mod tests {
     #[test]
     fn the_brokers_clock_replaces_the_timestamp() {
         let completion = Arc::new(Completion::default());
-        let persisted = Persisted { base_offset: 1, record_count: 1, log_append_time: Some(999) };
+        let persisted = Persisted {
+            base_offset: 1,
+            record_count: 1,
+            log_append_time: Some(999),
+        };
         completion.complete(Outcome::Whole(Ok(persisted)));
         let mut receipt = Receipt::new(completion, 0, 0, 5);
-        let Poll::Ready(Ok(position)) = poll(&mut receipt) else { panic!("complete") };
+        let Poll::Ready(Ok(position)) = poll(&mut receipt) else {
+            panic!("complete")
+        };
         assert_eq!(position.timestamp, 999);
     }
 
@@ -145,7 +190,11 @@ mod tests {
     fn a_second_outcome_does_not_replace_the_first() {
         let completion = Completion::default();
         completion.complete(Outcome::Whole(Err(ProduceError::closed())));
-        completion.complete(Outcome::Whole(Ok(Persisted { base_offset: 1, record_count: 1, log_append_time: None })));
+        completion.complete(Outcome::Whole(Ok(Persisted {
+            base_offset: 1,
+            record_count: 1,
+            log_append_time: None,
+        })));
         let settled = pin!(completion.settled()).poll(&mut Context::from_waker(Waker::noop()));
         assert_eq!(settled, Poll::Ready(Err(ProduceError::closed())));
     }

@@ -57,7 +57,8 @@ impl Envelope {
             self.buffer.put_i16(-1);
         }
         self.buffer.put_i16(-1);
-        self.buffer.put_i32(i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX));
+        self.buffer
+            .put_i32(i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX));
     }
 
     fn array_len(&mut self, len: usize) {
@@ -148,13 +149,16 @@ mod tests {
                 .iter()
                 .flat_map(|topic| {
                     let name = topic.name.to_string();
-                    topic.partition_data.iter().map(move |partition| {
-                        (name.clone(), partition.index, partition.records.clone().unwrap())
-                    })
+                    topic
+                        .partition_data
+                        .iter()
+                        .map(move |partition| (name.clone(), partition.index, partition.records.clone().unwrap()))
                 })
                 .collect();
-            let sent: Vec<_> =
-                batches().into_iter().map(|(at, bytes)| (at.topic.to_string(), at.partition, bytes)).collect();
+            let sent: Vec<_> = batches()
+                .into_iter()
+                .map(|(at, bytes)| (at.topic.to_string(), at.partition, bytes))
+                .collect();
             assert_eq!(read, sent, "version {version}");
             assert_eq!(request.topic_data.len(), 2);
         }
@@ -165,7 +169,11 @@ mod tests {
         let batches = batches();
         let pieces = encode(12, Duration::from_secs(1), &batches);
         for (_, batch) in &batches {
-            assert!(pieces.iter().any(|piece| piece.as_ptr() == batch.as_ptr() && piece.len() == batch.len()));
+            assert!(
+                pieces
+                    .iter()
+                    .any(|piece| piece.as_ptr() == batch.as_ptr() && piece.len() == batch.len())
+            );
         }
     }
 }

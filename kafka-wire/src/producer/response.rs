@@ -50,7 +50,10 @@ pub(super) struct Malformed;
 
 /// Reads the body of a response of `version`.
 pub(super) fn decode(version: i16, body: &[u8]) -> Result<ProduceAnswer, Malformed> {
-    let mut reader = Reader { rest: body, flexible: version >= FIRST_FLEXIBLE };
+    let mut reader = Reader {
+        rest: body,
+        flexible: version >= FIRST_FLEXIBLE,
+    };
     let mut answer = ProduceAnswer::default();
     for _ in 0..reader.array_len()? {
         let name = reader.string()?.ok_or(Malformed)?.to_owned();
@@ -232,11 +235,21 @@ mod tests {
                 .with_error_message(Some(StrBytes::from_static_str("refused")));
         }
         if version >= 10 {
-            refused = refused
-                .with_current_leader(LeaderIdAndEpoch::default().with_leader_id(BrokerId(2)).with_leader_epoch(9));
+            refused = refused.with_current_leader(
+                LeaderIdAndEpoch::default()
+                    .with_leader_id(BrokerId(2))
+                    .with_leader_epoch(9),
+            );
         }
-        let written = PartitionProduceResponse::default().with_index(0).with_base_offset(77).with_log_append_time_ms(5);
-        let written = if version >= 5 { written.with_log_start_offset(11) } else { written };
+        let written = PartitionProduceResponse::default()
+            .with_index(0)
+            .with_base_offset(77)
+            .with_log_append_time_ms(5);
+        let written = if version >= 5 {
+            written.with_log_start_offset(11)
+        } else {
+            written
+        };
         let mut response = ProduceResponse::default()
             .with_responses(vec![
                 TopicProduceResponse::default()
@@ -263,16 +276,28 @@ mod tests {
             let answer = decode(version, &wire(version)).unwrap();
             assert_eq!(answer.throttle, Duration::from_millis(250));
             assert_eq!(answer.topics[0].name, "orders");
-            let [written, refused] = &answer.topics[0].partitions[..] else { panic!("two partitions") };
-            assert_eq!((written.partition, written.code, written.base_offset), (0, ErrorCode::NONE, 77));
+            let [written, refused] = &answer.topics[0].partitions[..] else {
+                panic!("two partitions")
+            };
+            assert_eq!(
+                (written.partition, written.code, written.base_offset),
+                (0, ErrorCode::NONE, 77)
+            );
             assert_eq!(written.log_append_time, Some(5));
             assert_eq!(written.log_start_offset, if version >= 5 { 11 } else { -1 });
-            assert_eq!((refused.partition, refused.code), (3, ErrorCode::NOT_LEADER_OR_FOLLOWER));
+            assert_eq!(
+                (refused.partition, refused.code),
+                (3, ErrorCode::NOT_LEADER_OR_FOLLOWER)
+            );
             if version >= 8 {
                 assert_eq!(refused.text.as_deref(), Some("refused (record 4 of the batch: no key)"));
             }
             assert_eq!(refused.current_leader, (version >= 10).then_some((2, 9)));
-            let endpoint = NodeEndpoint { node: 2, host: "b2".into(), port: 9092 };
+            let endpoint = NodeEndpoint {
+                node: 2,
+                host: "b2".into(),
+                port: 9092,
+            };
             assert_eq!(answer.endpoints, if version >= 10 { vec![endpoint] } else { vec![] });
         }
     }
@@ -282,7 +307,11 @@ mod tests {
         for version in 3..=12 {
             let whole = wire(version);
             for len in 0..whole.len() {
-                assert_eq!(decode(version, &whole[..len]), Err(Malformed), "version {version}, {len} bytes");
+                assert_eq!(
+                    decode(version, &whole[..len]),
+                    Err(Malformed),
+                    "version {version}, {len} bytes"
+                );
             }
         }
     }

@@ -94,7 +94,12 @@ impl Drop for Lingering {
 impl SharedPartition {
     pub(super) fn new(door: Arc<Door>, topic_partition: TopicPartition) -> SharedPartition {
         let compression = door.commons.config.compression_of(&topic_partition.topic);
-        SharedPartition { door, topic_partition, compression, state: Mutex::default() }
+        SharedPartition {
+            door,
+            topic_partition,
+            compression,
+            state: Mutex::default(),
+        }
     }
 
     pub(super) fn compression(&self) -> Compression {
@@ -114,7 +119,11 @@ impl SharedPartition {
         if self.door.commons.is_closed() {
             return Err(ProduceError::closed().at(&self.topic_partition));
         }
-        if state.open.as_ref().is_some_and(|open| open.builder.len() + bound > config.batch_bytes) {
+        if state
+            .open
+            .as_ref()
+            .is_some_and(|open| open.builder.len() + bound > config.batch_bytes)
+        {
             state.close_open();
         }
         let begun = state.open.is_none();
@@ -122,13 +131,22 @@ impl SharedPartition {
         let open = state.open.get_or_insert_with(|| self.begin(serial));
         let index = open.builder.append(timestamp, record.key, record.value, record.headers);
         open.delivery.cover(open.builder.len());
-        let receipt = Receipt::new(Arc::clone(&open.completion), self.topic_partition.partition, index, timestamp);
+        let receipt = Receipt::new(
+            Arc::clone(&open.completion),
+            self.topic_partition.partition,
+            index,
+            timestamp,
+        );
         let full = open.builder.len() >= config.batch_bytes;
         if full || state.unsettled == 0 || config.linger.is_zero() {
             state.close_open();
         } else if begun {
             state.next_serial += 1;
-            self.door.tell(Command::Linger(Lingering { partition: Arc::clone(self), serial, since: None }));
+            self.door.tell(Command::Linger(Lingering {
+                partition: Arc::clone(self),
+                serial,
+                since: None,
+            }));
         }
         let seal = state.next_to_seal();
         drop(state);
@@ -179,9 +197,17 @@ impl SharedPartition {
     fn begin(self: &Arc<Self>, serial: u64) -> OpenBatch {
         let commons = &self.door.commons;
         let completion = Arc::new(Completion::default());
-        let recipient = Recipient::Receipts { completion: Arc::clone(&completion), partition: Arc::downgrade(self) };
+        let recipient = Recipient::Receipts {
+            completion: Arc::clone(&completion),
+            partition: Arc::downgrade(self),
+        };
         let delivery = Delivery::new(recipient, Charge::new(&commons.budget), self.topic_partition.clone());
-        OpenBatch { builder: BatchBuilder::new(commons.buffers.take()), completion, delivery, serial }
+        OpenBatch {
+            builder: BatchBuilder::new(commons.buffers.take()),
+            completion,
+            delivery,
+            serial,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -49,7 +49,9 @@ impl SharedTopic {
     /// Runs `with` on the partition, if the topic has it.
     pub(super) fn with_partition<T>(&self, partition: i32, with: impl FnOnce(&Arc<SharedPartition>) -> T) -> Option<T> {
         let partitions = self.partitions.read().unwrap_or_else(PoisonError::into_inner);
-        let index = usize::try_from(partition).ok().filter(|_| partition < self.partition_count())?;
+        let index = usize::try_from(partition)
+            .ok()
+            .filter(|_| partition < self.partition_count())?;
         partitions.get(index).map(with)
     }
 

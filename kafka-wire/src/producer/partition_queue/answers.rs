@@ -45,7 +45,10 @@ impl<T> PartitionQueue<T> {
             refusal => {
                 let possibly_written = matches!(
                     refusal,
-                    Verdict::Retry { possibly_written: true, .. } | Verdict::Reject { possibly_written: true }
+                    Verdict::Retry {
+                        possibly_written: true,
+                        ..
+                    } | Verdict::Reject { possibly_written: true }
                 );
                 if self.refused(index, possibly_written) {
                     let then = self.after_refusal(now, index, refusal, answer, endpoints, effects);
@@ -112,7 +115,10 @@ impl<T> PartitionQueue<T> {
 
     /// Takes the batch of `request` out of flight.
     fn answered(&mut self, request: u64) -> Option<usize> {
-        let index = self.batches.iter().position(|batch| matches!(batch.stage, Stage::InFlight(r) if r == request))?;
+        let index = self
+            .batches
+            .iter()
+            .position(|batch| matches!(batch.stage, Stage::InFlight(r) if r == request))?;
         self.in_flight -= 1;
         Some(index)
     }
@@ -125,7 +131,11 @@ impl<T> PartitionQueue<T> {
             -1 => -1,
             base => base.saturating_add(i64::from(record_count) - 1),
         };
-        batch.stage = Stage::Settled(Ok(Persisted { base_offset, record_count, log_append_time }));
+        batch.stage = Stage::Settled(Ok(Persisted {
+            base_offset,
+            record_count,
+            log_append_time,
+        }));
         if let Some(stamp) = batch.stamp {
             self.sequence.acknowledged(self.sending_to, stamp, last_offset);
         }
@@ -164,7 +174,11 @@ impl<T> PartitionQueue<T> {
                     effects.refresh = true;
                 }
                 if cause == Cause::Topic && self.unknown_too_long(now) {
-                    return AfterDrain::Fail(self.error(ProduceErrorKind::UnknownTopic, Some(answer.code), NO_SUCH_TOPIC));
+                    return AfterDrain::Fail(self.error(
+                        ProduceErrorKind::UnknownTopic,
+                        Some(answer.code),
+                        NO_SUCH_TOPIC,
+                    ));
                 }
                 let then = self.retry(now, index, Some(answer.code), words);
                 if followed {
@@ -205,14 +219,20 @@ impl<T> PartitionQueue<T> {
             return false;
         };
         let leader = Leader { node, epoch };
-        let news = self.leader.is_none_or(|known| epoch > known.epoch || (epoch == known.epoch && node != known.node));
+        let news = self
+            .leader
+            .is_none_or(|known| epoch > known.epoch || (epoch == known.epoch && node != known.node));
         if news {
             tracing::debug!(partition = %self.topic_partition, leader = node, leader_epoch = epoch, "leader moved");
             self.leader = Some(leader);
             self.leader_doubted = false;
             let endpoint = endpoints.iter().find(|endpoint| endpoint.node == node).cloned();
             let topic_partition = self.topic_partition.clone();
-            effects.moved.push_back(LeaderHint { topic_partition, leader, endpoint });
+            effects.moved.push_back(LeaderHint {
+                topic_partition,
+                leader,
+                endpoint,
+            });
         }
         news
     }
@@ -271,8 +291,14 @@ impl<T> PartitionQueue<T> {
     /// The cluster does not take what waits.
     fn fail_waiting(&mut self, now: Instant, code: ErrorCode, effects: &mut Effects<T>) {
         let error = match code {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => self.error(ProduceErrorKind::UnknownTopic, Some(code), NO_SUCH_TOPIC),
-            _ => self.error(ProduceErrorKind::Rejected, Some(code), "the cluster does not tell who leads the partition"),
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
+                self.error(ProduceErrorKind::UnknownTopic, Some(code), NO_SUCH_TOPIC)
+            }
+            _ => self.error(
+                ProduceErrorKind::Rejected,
+                Some(code),
+                "the cluster does not tell who leads the partition",
+            ),
         };
         self.fail_all(now, &error, effects);
     }
@@ -283,10 +309,19 @@ impl<T> PartitionQueue<T> {
             (None, words) => words.to_owned(),
             (Some(code), words) => format!("last answer {code} {words}"),
         };
-        self.error(ProduceErrorKind::DeliveryTimeout, code, format!("delivery_timeout has passed; {}", why.trim_end()))
+        self.error(
+            ProduceErrorKind::DeliveryTimeout,
+            code,
+            format!("delivery_timeout has passed; {}", why.trim_end()),
+        )
     }
 
-    pub(super) fn error(&self, kind: ProduceErrorKind, code: Option<ErrorCode>, text: impl Into<String>) -> ProduceError {
+    pub(super) fn error(
+        &self,
+        kind: ProduceErrorKind,
+        code: Option<ErrorCode>,
+        text: impl Into<String>,
+    ) -> ProduceError {
         let mut error = ProduceError::new(kind, text.into()).at(&self.topic_partition);
         error.code = code;
         error.broker = Some(self.sending_to).filter(|node| *node >= 0);

@@ -228,7 +228,8 @@ impl<T> PartitionQueue<T> {
 
     /// Whether the next batch was never numbered.
     pub(super) fn waits_for_number(&self) -> bool {
-        self.head().is_some_and(|head| self.batches[head].is_waiting() && self.batches[head].stamp.is_none())
+        self.head()
+            .is_some_and(|head| self.batches[head].is_waiting() && self.batches[head].stamp.is_none())
     }
 
     /// The first batch that is not settled.
@@ -239,17 +240,29 @@ impl<T> PartitionQueue<T> {
     /// Reports settled batches from the front on.
     fn tell(&mut self, effects: &mut Effects<T>) {
         while self.batches.front().is_some_and(PendingBatch::is_settled) {
-            let Some(mut batch) = self.batches.pop_front() else { return };
-            let Stage::Settled(result) = std::mem::replace(&mut batch.stage, Stage::Waiting) else { return };
+            let Some(mut batch) = self.batches.pop_front() else {
+                return;
+            };
+            let Stage::Settled(result) = std::mem::replace(&mut batch.stage, Stage::Waiting) else {
+                return;
+            };
             let outcome = if batch.is_part {
-                self.parts.push(Part { first_record: batch.first_record, result });
+                self.parts.push(Part {
+                    first_record: batch.first_record,
+                    result,
+                });
                 None
             } else {
                 Some(Outcome::Whole(result))
             };
             let Some(tag) = batch.tag.take() else { continue };
             let outcome = outcome.unwrap_or_else(|| Outcome::Parts(std::mem::take(&mut self.parts)));
-            effects.finished.push_back(Finished { tag, round: batch.round, outcome, buffer: batch.into_buffer() });
+            effects.finished.push_back(Finished {
+                tag,
+                round: batch.round,
+                outcome,
+                buffer: batch.into_buffer(),
+            });
         }
     }
 }

@@ -32,7 +32,14 @@ impl<T> PartitionQueue<T> {
             if !batch.is_waiting() || batch.deadline > now || self.in_flight > 0 {
                 return;
             }
-            let error = self.timed_out(None, if batch.stamp.is_none() { "the batch was never sent" } else { "" });
+            let error = self.timed_out(
+                None,
+                if batch.stamp.is_none() {
+                    "the batch was never sent"
+                } else {
+                    ""
+                },
+            );
             self.fail_head(error, effects);
             self.tell(effects);
         }
@@ -92,7 +99,11 @@ impl<T> PartitionQueue<T> {
         tracing::warn!(partition = %self.topic_partition, records = batch.record_count(), %error, "batch failed");
         batch.stage = Stage::Settled(Err(error.clone()));
         let Some(chain) = batch.chain else { return };
-        for later in self.batches.range_mut(index + 1..).filter(|later| later.chain == Some(chain)) {
+        for later in self
+            .batches
+            .range_mut(index + 1..)
+            .filter(|later| later.chain == Some(chain))
+        {
             let possibly_written = match &later.stage {
                 Stage::Settled(Err(_)) => continue,
                 // Written behind a batch that is not known to be: the order the writer asked for is not proven.
@@ -110,11 +121,17 @@ impl<T> PartitionQueue<T> {
     /// their numbers are free again; otherwise the partition needs a new epoch.
     fn close_gap(&mut self, effects: &mut Effects<T>) {
         let failed = |stage: &Stage| matches!(stage, Stage::Settled(Err(_)));
-        let Some(first) = self.batches.iter().position(|batch| failed(&batch.stage) && batch.stamp.is_some()) else {
+        let Some(first) = self
+            .batches
+            .iter()
+            .position(|batch| failed(&batch.stage) && batch.stamp.is_some())
+        else {
             return;
         };
         let numbered = self.batches.range(first..).filter(|batch| batch.stamp.is_some());
-        let free = numbered.clone().all(|batch| failed(&batch.stage) && !batch.possibly_written);
+        let free = numbered
+            .clone()
+            .all(|batch| failed(&batch.stage) && !batch.possibly_written);
         match self.batches[first].stamp {
             Some(stamp) if free => {
                 self.sequence.rewind(stamp);

@@ -7,11 +7,15 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 #[test]
 fn a_batch_that_was_never_sent_fails_as_not_persisted() {
     let mut feed = Feed::new();
-    feed.leaders.insert(at(0), Leadership::None(ErrorCode::LEADER_NOT_AVAILABLE));
+    feed.leaders
+        .insert(at(0), Leadership::None(ErrorCode::LEADER_NOT_AVAILABLE));
     feed.submit(0, 0, 1);
     feed.requests();
     feed.wait(TIMEOUT);
-    assert_eq!(feed.failures(), [(0, ProduceErrorKind::DeliveryTimeout, Persistence::NotPersisted)]);
+    assert_eq!(
+        feed.failures(),
+        [(0, ProduceErrorKind::DeliveryTimeout, Persistence::NotPersisted)]
+    );
 }
 
 #[test]
@@ -21,7 +25,10 @@ fn a_batch_that_was_only_refused_fails_as_not_persisted_and_its_number_is_used_a
     let request = feed.request();
     feed.refuse(&request, ErrorCode::NOT_ENOUGH_REPLICAS);
     feed.wait(TIMEOUT);
-    assert_eq!(feed.failures(), [(0, ProduceErrorKind::DeliveryTimeout, Persistence::NotPersisted)]);
+    assert_eq!(
+        feed.failures(),
+        [(0, ProduceErrorKind::DeliveryTimeout, Persistence::NotPersisted)]
+    );
     feed.submit(0, 1, 1);
     assert_eq!(only(&feed.request()), (1, 0, 0));
 }
@@ -33,7 +40,10 @@ fn a_batch_with_an_unanswered_attempt_fails_as_possibly_persisted_and_the_epoch_
     let request = feed.request();
     feed.lose(&request, true);
     feed.wait(TIMEOUT);
-    assert_eq!(feed.failures(), [(0, ProduceErrorKind::DeliveryTimeout, Persistence::PossiblyPersisted)]);
+    assert_eq!(
+        feed.failures(),
+        [(0, ProduceErrorKind::DeliveryTimeout, Persistence::PossiblyPersisted)]
+    );
     feed.submit(0, 1, 1);
     assert_eq!(only(&feed.request()), (1, 1, 0));
 }
@@ -83,10 +93,17 @@ fn a_later_success_is_told_after_the_earlier_failure() {
     feed.wait(TIMEOUT);
     let outcomes = feed.outcomes();
     assert_eq!(outcomes.len(), 2);
-    assert_eq!(outcomes[0].1.error().map(|error| error.persistence), Some(Persistence::PossiblyPersisted));
+    assert_eq!(
+        outcomes[0].1.error().map(|error| error.persistence),
+        Some(Persistence::PossiblyPersisted)
+    );
     assert_eq!(outcomes[1], (2, persisted(2, 1)));
     feed.submit(0, 3, 1);
-    assert_eq!(only(&feed.request()), (3, 1, 0), "numbers after a doubtful one are not used again");
+    assert_eq!(
+        only(&feed.request()),
+        (3, 1, 0),
+        "numbers after a doubtful one are not used again"
+    );
 }
 
 #[test]

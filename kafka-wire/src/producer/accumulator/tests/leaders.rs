@@ -16,8 +16,15 @@ fn a_hint_moves_the_partition_without_metadata_and_without_a_pause() {
     let request = feed.request();
     let partitions = vec![moved_to(0, 2, 4)];
     let answer = ProduceAnswer {
-        topics: vec![TopicAnswer { name: "orders".into(), partitions }],
-        endpoints: vec![NodeEndpoint { node: 2, host: "b2".into(), port: 9092 }],
+        topics: vec![TopicAnswer {
+            name: "orders".into(),
+            partitions,
+        }],
+        endpoints: vec![NodeEndpoint {
+            node: 2,
+            host: "b2".into(),
+            port: 9092,
+        }],
         throttle: Duration::ZERO,
     };
     feed.machine.handle_response(feed.now, request.number, &answer);
@@ -78,7 +85,10 @@ fn a_partition_that_moved_hears_the_old_leader_out_before_it_sends_to_the_new_on
     let on_new = feed.request();
     assert_eq!((on_new.node, only(&on_new)), (2, (2, 0, 2)));
     feed.submit(0, 3, 1);
-    assert!(feed.requests().is_empty(), "one in flight until the new leader has acknowledged");
+    assert!(
+        feed.requests().is_empty(),
+        "one in flight until the new leader has acknowledged"
+    );
     feed.accept(&on_new, 2);
     assert_eq!(only(&feed.request()), (3, 0, 3));
 }
@@ -86,7 +96,8 @@ fn a_partition_that_moved_hears_the_old_leader_out_before_it_sends_to_the_new_on
 #[test]
 fn a_partition_without_leader_waits_and_metadata_is_asked_again() {
     let mut feed = Feed::new();
-    feed.leaders.insert(at(0), Leadership::None(ErrorCode::LEADER_NOT_AVAILABLE));
+    feed.leaders
+        .insert(at(0), Leadership::None(ErrorCode::LEADER_NOT_AVAILABLE));
     feed.submit(0, 0, 1);
     assert!(feed.requests().is_empty());
     assert_eq!(feed.refreshes, 1);
@@ -128,9 +139,15 @@ fn a_topic_that_stays_unknown_fails_its_records_within_seconds() {
             feed.wait_for_timer();
         }
     }
-    assert_eq!(failed, [0, 1].map(|tag| (tag, ProduceErrorKind::UnknownTopic, Persistence::NotPersisted)));
+    assert_eq!(
+        failed,
+        [0, 1].map(|tag| (tag, ProduceErrorKind::UnknownTopic, Persistence::NotPersisted))
+    );
     let took = feed.now - start;
-    assert!(took >= Duration::from_secs(5) && took < Duration::from_secs(8), "{took:?}");
+    assert!(
+        took >= Duration::from_secs(5) && took < Duration::from_secs(8),
+        "{took:?}"
+    );
 }
 
 #[test]
@@ -144,7 +161,10 @@ fn a_broker_that_keeps_denying_the_partition_ends_the_wait_too() {
         feed.leaders.remove(&at(0));
         feed.wait(Duration::from_millis(500));
     }
-    assert_eq!(feed.failures(), [(0, ProduceErrorKind::UnknownTopic, Persistence::NotPersisted)]);
+    assert_eq!(
+        feed.failures(),
+        [(0, ProduceErrorKind::UnknownTopic, Persistence::NotPersisted)]
+    );
     // The number was never written under: the partition's numbering goes on where it was.
     feed.leaders.insert(at(0), Leadership::Node { node: 1, epoch: 0 });
     feed.submit(0, 1, 1);
@@ -157,9 +177,13 @@ fn a_topic_we_may_not_see_fails_at_once() {
     let mut feed = Feed::new();
     feed.leaders.insert(at(0), Leadership::NotAsked);
     feed.submit(0, 0, 1);
-    feed.leaders.insert(at(0), Leadership::None(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+    feed.leaders
+        .insert(at(0), Leadership::None(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
     assert!(feed.requests().is_empty());
-    assert_eq!(feed.failures(), [(0, ProduceErrorKind::Rejected, Persistence::NotPersisted)]);
+    assert_eq!(
+        feed.failures(),
+        [(0, ProduceErrorKind::Rejected, Persistence::NotPersisted)]
+    );
 }
 
 #[test]

@@ -67,9 +67,15 @@ impl Feed {
     }
 
     fn submit_batch(&mut self, partition: i32, tag: u32, batch: SealedBatch, chain: Option<u64>) {
-        let submission = Submission { topic_partition: at(partition), batch, chain, tag };
+        let submission = Submission {
+            topic_partition: at(partition),
+            batch,
+            chain,
+            tag,
+        };
         let leaders = self.leaders.clone();
-        self.machine.handle_submission(self.now, submission, |of| said(&leaders, of));
+        self.machine
+            .handle_submission(self.now, submission, |of| said(&leaders, of));
     }
 
     /// All requests that may be sent now, in order.
@@ -117,12 +123,26 @@ impl Feed {
 
     fn answer_with(&mut self, request: &ProduceRequest, about: impl Fn(i32) -> PartitionAnswer) {
         let partitions = request.batches.iter().map(|(of, _)| about(of.partition)).collect();
-        let topics = vec![TopicAnswer { name: "orders".to_owned(), partitions }];
-        self.machine.handle_response(self.now, request.number, &ProduceAnswer { topics, ..ProduceAnswer::default() });
+        let topics = vec![TopicAnswer {
+            name: "orders".to_owned(),
+            partitions,
+        }];
+        self.machine.handle_response(
+            self.now,
+            request.number,
+            &ProduceAnswer {
+                topics,
+                ..ProduceAnswer::default()
+            },
+        );
     }
 
     fn lose(&mut self, request: &ProduceRequest, possibly_written: bool) {
-        let loss = Loss { possibly_written, hopeless: false, text: "connection lost".to_owned() };
+        let loss = Loss {
+            possibly_written,
+            hopeless: false,
+            text: "connection lost".to_owned(),
+        };
         self.machine.handle_loss(self.now, request.number, &loss);
     }
 
@@ -221,5 +241,9 @@ fn only(request: &ProduceRequest) -> (u32, i16, i32) {
 }
 
 fn persisted(base_offset: i64, record_count: u32) -> Outcome {
-    Outcome::Whole(Ok(Persisted { base_offset, record_count, log_append_time: None }))
+    Outcome::Whole(Ok(Persisted {
+        base_offset,
+        record_count,
+        log_append_time: None,
+    }))
 }

@@ -2,7 +2,10 @@
 
 use super::*;
 
-const WRITTEN_OR_NOT: [ErrorCode; 2] = [ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, ErrorCode::REQUEST_TIMED_OUT];
+const WRITTEN_OR_NOT: [ErrorCode; 2] = [
+    ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    ErrorCode::REQUEST_TIMED_OUT,
+];
 
 /// A feed whose partition 0 has one acknowledged batch (tag 0, offset 0) and may have five in flight.
 fn warm() -> Feed {
@@ -63,7 +66,10 @@ fn batches_behind_a_refused_one_come_again_after_it_in_order() {
     assert_eq!(only(&again), (1, 0, 1), "one at a time after a refusal");
     feed.accept(&again, 1);
     let rest = feed.requests();
-    assert_eq!(rest.iter().map(only).collect::<Vec<_>>(), [(2, 0, 2), (3, 0, 3), (4, 0, 4)]);
+    assert_eq!(
+        rest.iter().map(only).collect::<Vec<_>>(),
+        [(2, 0, 2), (3, 0, 3), (4, 0, 4)]
+    );
     for (offset, request) in (2..).zip(&rest) {
         feed.accept(request, offset);
     }
@@ -128,9 +134,17 @@ fn refusals_for_good_fail_the_batch_and_free_its_numbers() {
         feed.submit(0, 1, 3);
         let request = feed.request();
         feed.refuse(&request, code);
-        assert_eq!(feed.failures(), [(1, ProduceErrorKind::Rejected, Persistence::NotPersisted)], "{code}");
+        assert_eq!(
+            feed.failures(),
+            [(1, ProduceErrorKind::Rejected, Persistence::NotPersisted)],
+            "{code}"
+        );
         feed.submit(0, 2, 1);
-        assert_eq!(only(&feed.request()), (2, 0, 1), "{code}: nothing was written under these numbers");
+        assert_eq!(
+            only(&feed.request()),
+            (2, 0, 1),
+            "{code}: nothing was written under these numbers"
+        );
     }
 }
 
@@ -141,7 +155,11 @@ fn an_error_we_do_not_know_may_have_written_and_its_numbers_are_not_used_again()
         feed.submit(0, 1, 3);
         let request = feed.request();
         feed.refuse(&request, code);
-        assert_eq!(feed.failures(), [(1, ProduceErrorKind::Rejected, Persistence::PossiblyPersisted)], "{code}");
+        assert_eq!(
+            feed.failures(),
+            [(1, ProduceErrorKind::Rejected, Persistence::PossiblyPersisted)],
+            "{code}"
+        );
         feed.submit(0, 2, 1);
         assert_eq!(only(&feed.request()), (2, 1, 0), "{code}: a new epoch");
     }
@@ -157,7 +175,11 @@ fn a_refusal_after_an_unanswered_attempt_is_possibly_persisted() {
         feed.wait_for_timer();
         let again = feed.request();
         feed.refuse(&again, ErrorCode::INVALID_RECORD);
-        assert_eq!(feed.failures(), [(1, ProduceErrorKind::Rejected, Persistence::PossiblyPersisted)], "{vague}");
+        assert_eq!(
+            feed.failures(),
+            [(1, ProduceErrorKind::Rejected, Persistence::PossiblyPersisted)],
+            "{vague}"
+        );
     }
 }
 
@@ -170,7 +192,10 @@ fn a_connection_that_failed_before_writing_leaves_the_batch_not_persisted() {
     feed.wait_for_timer();
     let again = feed.request();
     feed.refuse(&again, ErrorCode::INVALID_RECORD);
-    assert_eq!(feed.failures(), [(1, ProduceErrorKind::Rejected, Persistence::NotPersisted)]);
+    assert_eq!(
+        feed.failures(),
+        [(1, ProduceErrorKind::Rejected, Persistence::NotPersisted)]
+    );
 }
 
 #[test]
@@ -181,13 +206,23 @@ fn batches_of_others_behind_a_failed_one_get_new_numbers_under_a_new_epoch() {
     }
     let sent = feed.requests();
     feed.refuse(&sent[0], ErrorCode::INVALID_RECORD);
-    assert!(feed.outcomes().is_empty(), "nothing is decided before the others are answered");
+    assert!(
+        feed.outcomes().is_empty(),
+        "nothing is decided before the others are answered"
+    );
     for request in &sent[1..] {
         feed.refuse(request, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
     }
-    assert_eq!(feed.failures(), [(1, ProduceErrorKind::Rejected, Persistence::NotPersisted)]);
+    assert_eq!(
+        feed.failures(),
+        [(1, ProduceErrorKind::Rejected, Persistence::NotPersisted)]
+    );
     let first = feed.request();
-    assert_eq!(only(&first), (2, 1, 0), "one in flight: the broker has not seen the epoch");
+    assert_eq!(
+        only(&first),
+        (2, 1, 0),
+        "one in flight: the broker has not seen the epoch"
+    );
     feed.accept(&first, 1);
     let second = feed.request();
     assert_eq!(only(&second), (3, 1, 2));
@@ -247,8 +282,15 @@ fn a_broker_that_forgot_us_while_an_attempt_was_unanswered_cannot_be_asked_again
     feed.wait_for_timer();
     let again = feed.request();
     feed.refuse(&again, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
-    assert_eq!(feed.failures(), [(1, ProduceErrorKind::SequenceLost, Persistence::PossiblyPersisted)]);
-    assert_eq!(only(&feed.request()), (2, 1, 0), "the other one was never sent and goes on");
+    assert_eq!(
+        feed.failures(),
+        [(1, ProduceErrorKind::SequenceLost, Persistence::PossiblyPersisted)]
+    );
+    assert_eq!(
+        only(&feed.request()),
+        (2, 1, 0),
+        "the other one was never sent and goes on"
+    );
 }
 
 #[test]
@@ -266,10 +308,17 @@ fn other_partitions_keep_their_epoch_until_what_they_sent_is_answered() {
     let refused = feed.request();
     feed.refuse(&refused, ErrorCode::UNKNOWN_PRODUCER_ID);
     feed.submit(1, 11, 1);
-    assert!(feed.requests().is_empty(), "a new epoch must not overtake what is numbered under the old one");
+    assert!(
+        feed.requests().is_empty(),
+        "a new epoch must not overtake what is numbered under the old one"
+    );
     feed.lose(&of_other, true);
     feed.wait(Duration::from_secs(1));
-    let mut sent: Vec<_> = feed.requests().iter().flat_map(|request| request.batches.clone()).collect();
+    let mut sent: Vec<_> = feed
+        .requests()
+        .iter()
+        .flat_map(|request| request.batches.clone())
+        .collect();
     sent.sort_by_key(|(of, _)| of.partition);
     let numbers: Vec<_> = sent.iter().map(|(_, batch)| numbered(batch)).collect();
     assert_eq!(numbers, [(20, 1, 0), (10, 0, 1)], "repeated under the number it had");
@@ -278,7 +327,10 @@ fn other_partitions_keep_their_epoch_until_what_they_sent_is_answered() {
 #[test]
 fn a_used_up_epoch_is_followed_by_a_new_producer_id() {
     let mut feed = Feed::new();
-    feed.next_producer_id = Ok(ProducerIdentity { id: 1, epoch: i16::MAX - 1 });
+    feed.next_producer_id = Ok(ProducerIdentity {
+        id: 1,
+        epoch: i16::MAX - 1,
+    });
     feed.submit(0, 0, 1);
     let request = feed.request();
     feed.next_producer_id = Ok(ProducerIdentity { id: 2, epoch: 0 });
@@ -286,7 +338,10 @@ fn a_used_up_epoch_is_followed_by_a_new_producer_id() {
     feed.wait(Duration::from_secs(1));
     let again = feed.request();
     let header = header(&again.batches[0].1);
-    assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (2, 0, 0));
+    assert_eq!(
+        (header.producer_id, header.producer_epoch, header.base_sequence),
+        (2, 0, 0)
+    );
 }
 
 #[test]
@@ -313,7 +368,10 @@ fn a_batch_too_large_for_the_broker_is_split_and_later_ones_keep_their_numbers()
         }
     }
     told.extend(feed.outcomes());
-    let whole: Vec<_> = told.into_iter().map(|(tag, outcome)| (tag, outcome.into_whole().unwrap().base_offset)).collect();
+    let whole: Vec<_> = told
+        .into_iter()
+        .map(|(tag, outcome)| (tag, outcome.into_whole().unwrap().base_offset))
+        .collect();
     assert_eq!(whole, [(1, 1), (2, 5)]);
 }
 
@@ -340,12 +398,20 @@ fn a_single_record_that_is_too_large_fails_alone_with_sizes() {
         }
     }
     let outcomes = feed.outcomes();
-    let [(1, outcome)] = &outcomes[..] else { panic!("one outcome: {outcomes:?}") };
+    let [(1, outcome)] = &outcomes[..] else {
+        panic!("one outcome: {outcomes:?}")
+    };
     assert_eq!(outcome.of_record(0), Ok((1, None)));
     assert_eq!(outcome.of_record(2), Ok((2, None)));
     let error = outcome.of_record(1).unwrap_err();
-    assert_eq!((error.kind, error.persistence), (ProduceErrorKind::RecordTooLarge, Persistence::NotPersisted));
-    assert!(error.text.contains("max.message.bytes") && error.text.contains("1 record"), "{error}");
+    assert_eq!(
+        (error.kind, error.persistence),
+        (ProduceErrorKind::RecordTooLarge, Persistence::NotPersisted)
+    );
+    assert!(
+        error.text.contains("max.message.bytes") && error.text.contains("1 record"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -357,7 +423,10 @@ fn a_batch_that_may_be_written_is_not_split() {
     feed.wait_for_timer();
     let again = feed.request();
     feed.refuse(&again, ErrorCode::MESSAGE_TOO_LARGE);
-    assert_eq!(feed.failures(), [(1, ProduceErrorKind::RecordTooLarge, Persistence::PossiblyPersisted)]);
+    assert_eq!(
+        feed.failures(),
+        [(1, ProduceErrorKind::RecordTooLarge, Persistence::PossiblyPersisted)]
+    );
 }
 
 #[test]
@@ -369,7 +438,10 @@ fn a_damaged_batch_is_sent_once_more_and_then_fails() {
         assert_eq!(only(&request), (1, 0, 1));
         feed.refuse(&request, ErrorCode::CORRUPT_MESSAGE);
     }
-    assert_eq!(feed.failures(), [(1, ProduceErrorKind::Rejected, Persistence::NotPersisted)]);
+    assert_eq!(
+        feed.failures(),
+        [(1, ProduceErrorKind::Rejected, Persistence::NotPersisted)]
+    );
 }
 
 #[test]
@@ -396,7 +468,11 @@ fn log_append_time_is_passed_on() {
         log_append_time: Some(777),
         ..said_about(partition, ErrorCode::NONE, 4)
     });
-    let expected = Persisted { base_offset: 4, record_count: 2, log_append_time: Some(777) };
+    let expected = Persisted {
+        base_offset: 4,
+        record_count: 2,
+        log_append_time: Some(777),
+    };
     assert_eq!(feed.outcomes(), [(1, Outcome::Whole(Ok(expected)))]);
     feed.submit(0, 2, 1);
     let request = feed.request();

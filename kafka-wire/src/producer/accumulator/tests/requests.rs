@@ -10,7 +10,10 @@ fn one_batch_is_in_flight_until_the_first_ack_and_then_five() {
     }
     let first = feed.request();
     assert_eq!(only(&first), (0, 0, 0));
-    assert!(feed.requests().is_empty(), "a broker that does not know us accepts any first sequence");
+    assert!(
+        feed.requests().is_empty(),
+        "a broker that does not know us accepts any first sequence"
+    );
     feed.accept(&first, 100);
     let sent: Vec<_> = feed.requests().iter().map(only).collect();
     assert_eq!(sent, [(1, 0, 2), (2, 0, 4), (3, 0, 6), (4, 0, 8), (5, 0, 10)]);
@@ -33,8 +36,11 @@ fn partitions_of_one_leader_share_a_request_and_a_request_has_one_batch_of_each(
 
 #[test]
 fn a_full_request_leaves_the_rest_to_the_next_one() {
-    let mut feed =
-        Feed::with(Limits { max_in_flight: 5, max_request_bytes: 2_500, delivery_timeout: Duration::from_secs(120) });
+    let mut feed = Feed::with(Limits {
+        max_in_flight: 5,
+        max_request_bytes: 2_500,
+        delivery_timeout: Duration::from_secs(120),
+    });
     for partition in 0..5 {
         feed.submit_batch(partition, 0, sealed(0, 1, 1_000), None);
     }
@@ -44,8 +50,11 @@ fn a_full_request_leaves_the_rest_to_the_next_one() {
 
 #[test]
 fn a_batch_above_the_request_limit_still_goes_alone() {
-    let mut feed =
-        Feed::with(Limits { max_in_flight: 5, max_request_bytes: 500, delivery_timeout: Duration::from_secs(120) });
+    let mut feed = Feed::with(Limits {
+        max_in_flight: 5,
+        max_request_bytes: 500,
+        delivery_timeout: Duration::from_secs(120),
+    });
     feed.submit_batch(0, 1, sealed(1, 1, 1_000), None);
     assert_eq!(feed.request().batches.len(), 1);
 }
@@ -81,7 +90,12 @@ fn answers_of_several_brokers_in_any_order_keep_each_partition_in_order() {
         acks.extend(feed.acks().into_iter().map(|(tag, _)| tag));
         open.extend(feed.requests());
     }
-    let of = |partition: u32| acks.iter().copied().filter(|tag| tag / 10 == partition).collect::<Vec<_>>();
+    let of = |partition: u32| {
+        acks.iter()
+            .copied()
+            .filter(|tag| tag / 10 == partition)
+            .collect::<Vec<_>>()
+    };
     assert_eq!((of(0), of(1)), (vec![0, 1, 2], vec![10, 11, 12]));
 }
 
@@ -116,12 +130,19 @@ fn a_throttled_broker_is_left_alone_and_others_are_not() {
     feed.leaders.insert(at(1), Leadership::Node { node: 2, epoch: 0 });
     feed.submit(0, 0, 1);
     let request = feed.request();
-    let topics = vec![TopicAnswer { name: "orders".into(), partitions: vec![said_about(0, ErrorCode::NONE, 0)] }];
+    let topics = vec![TopicAnswer {
+        name: "orders".into(),
+        partitions: vec![said_about(0, ErrorCode::NONE, 0)],
+    }];
     let throttle = Duration::from_millis(500);
     feed.machine.handle_response(
         feed.now,
         request.number,
-        &ProduceAnswer { topics, throttle, endpoints: Vec::new() },
+        &ProduceAnswer {
+            topics,
+            throttle,
+            endpoints: Vec::new(),
+        },
     );
     feed.submit(0, 1, 1);
     feed.submit(1, 2, 1);
@@ -160,10 +181,23 @@ fn an_answer_to_no_request_of_ours_changes_nothing() {
         said_about(3, ErrorCode::NONE, 7),
     ];
     let topics = vec![
-        TopicAnswer { name: "other".into(), partitions: vec![said_about(0, ErrorCode::NONE, 0)] },
-        TopicAnswer { name: "orders".into(), partitions },
+        TopicAnswer {
+            name: "other".into(),
+            partitions: vec![said_about(0, ErrorCode::NONE, 0)],
+        },
+        TopicAnswer {
+            name: "orders".into(),
+            partitions,
+        },
     ];
-    feed.machine.handle_response(feed.now, request.number, &ProduceAnswer { topics, ..ProduceAnswer::default() });
+    feed.machine.handle_response(
+        feed.now,
+        request.number,
+        &ProduceAnswer {
+            topics,
+            ..ProduceAnswer::default()
+        },
+    );
     assert_eq!(feed.acks(), [(0, 5)]);
     feed.accept(&request, 77);
     assert!(feed.acks().is_empty());
@@ -175,8 +209,18 @@ fn a_partition_left_out_of_the_answer_is_sent_again_as_it_was() {
     feed.submit(0, 0, 1);
     feed.submit(1, 1, 1);
     let request = feed.request();
-    let topics = vec![TopicAnswer { name: "orders".into(), partitions: vec![said_about(0, ErrorCode::NONE, 5)] }];
-    feed.machine.handle_response(feed.now, request.number, &ProduceAnswer { topics, ..ProduceAnswer::default() });
+    let topics = vec![TopicAnswer {
+        name: "orders".into(),
+        partitions: vec![said_about(0, ErrorCode::NONE, 5)],
+    }];
+    feed.machine.handle_response(
+        feed.now,
+        request.number,
+        &ProduceAnswer {
+            topics,
+            ..ProduceAnswer::default()
+        },
+    );
     assert_eq!(feed.acks(), [(0, 5)]);
     feed.wait_for_timer();
     let again = feed.request();
@@ -193,7 +237,10 @@ fn nothing_is_numbered_before_the_producer_id_is_there() {
     feed.wait_for_timer();
     let request = feed.request();
     let header = header(&request.batches[0].1);
-    assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (8, 2, 0));
+    assert_eq!(
+        (header.producer_id, header.producer_epoch, header.base_sequence),
+        (8, 2, 0)
+    );
 }
 
 #[test]

@@ -50,7 +50,11 @@ impl ModelLog {
         }
         let offset = self.records.len() as i64;
         self.records.extend(identities(batch));
-        let fresh = || ProducerState { epoch, last_sequence: -1, recent: VecDeque::new() };
+        let fresh = || ProducerState {
+            epoch,
+            last_sequence: -1,
+            recent: VecDeque::new(),
+        };
         let state = self.producers.entry(id).or_insert_with(fresh);
         if state.epoch != epoch {
             *state = fresh();
@@ -136,7 +140,9 @@ impl World {
     fn show_leaders(&mut self) {
         for (partition, leader) in self.leaders.iter().enumerate() {
             let Leader { node, epoch } = *leader;
-            self.feed.leaders.insert(at(partition as i32), Leadership::Node { node, epoch });
+            self.feed
+                .leaders
+                .insert(at(partition as i32), Leadership::Node { node, epoch });
         }
     }
 
@@ -162,7 +168,10 @@ impl World {
             self.links.get_mut(&request.node).unwrap().outgoing.push_back(request);
         }
         for (tag, outcome) in self.feed.outcomes() {
-            assert!(self.sent[tag as usize].outcome.is_none(), "batch {tag} has two outcomes");
+            assert!(
+                self.sent[tag as usize].outcome.is_none(),
+                "batch {tag} has two outcomes"
+            );
             self.sent[tag as usize].outcome = Some(outcome);
             self.told.push(tag);
         }
@@ -185,7 +194,12 @@ impl World {
             }
         };
         self.feed.submit_chained(partition, tag, records, chain);
-        self.sent.push(Sent { partition, records, chain, outcome: None });
+        self.sent.push(Sent {
+            partition,
+            records,
+            chain,
+            outcome: None,
+        });
     }
 
     fn link(&mut self) -> i32 {
@@ -194,9 +208,19 @@ impl World {
 
     fn deliver_request(&mut self) {
         let node = self.link();
-        let Some(request) = self.links.get_mut(&node).unwrap().outgoing.pop_front() else { return };
-        let answers = request.batches.iter().map(|(of, batch)| self.handle(node, of.partition, batch)).collect();
-        self.links.get_mut(&node).unwrap().incoming.push_back((request, answers));
+        let Some(request) = self.links.get_mut(&node).unwrap().outgoing.pop_front() else {
+            return;
+        };
+        let answers = request
+            .batches
+            .iter()
+            .map(|(of, batch)| self.handle(node, of.partition, batch))
+            .collect();
+        self.links
+            .get_mut(&node)
+            .unwrap()
+            .incoming
+            .push_back((request, answers));
     }
 
     fn handle(&mut self, node: i32, partition: i32, batch: &[u8]) -> PartitionAnswer {
@@ -204,7 +228,10 @@ impl World {
         if leader.node != node {
             let hint = (self.below(2) == 0).then_some((leader.node, leader.epoch));
             let refused = said_about(partition, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
-            return PartitionAnswer { current_leader: hint, ..refused };
+            return PartitionAnswer {
+                current_leader: hint,
+                ..refused
+            };
         }
         let fault = if self.calm { 99 } else { self.below(24) };
         match fault {
@@ -225,9 +252,17 @@ impl World {
     fn deliver_answer(&mut self) {
         let node = self.link();
         if let Some((request, answers)) = self.links.get_mut(&node).unwrap().incoming.pop_front() {
-            let topics = vec![TopicAnswer { name: "orders".into(), partitions: answers }];
-            let answer = ProduceAnswer { topics, ..ProduceAnswer::default() };
-            self.feed.machine.handle_response(self.feed.now, request.number, &answer);
+            let topics = vec![TopicAnswer {
+                name: "orders".into(),
+                partitions: answers,
+            }];
+            let answer = ProduceAnswer {
+                topics,
+                ..ProduceAnswer::default()
+            };
+            self.feed
+                .machine
+                .handle_response(self.feed.now, request.number, &answer);
         }
     }
 
@@ -262,7 +297,10 @@ impl World {
     fn move_leader(&mut self) {
         let partition = self.below(PARTITIONS as u64) as usize;
         let leader = &mut self.leaders[partition];
-        *leader = Leader { node: 3 - leader.node, epoch: leader.epoch + 1 };
+        *leader = Leader {
+            node: 3 - leader.node,
+            epoch: leader.epoch + 1,
+        };
         self.show_leaders();
     }
 
@@ -299,9 +337,15 @@ impl World {
         for partition in 0..PARTITIONS {
             let of_partition = |tag: &u32| self.sent[*tag as usize].partition == partition;
             let told: Vec<u32> = self.told.iter().copied().filter(of_partition).collect();
-            assert!(told.is_sorted(), "outcomes of partition {partition} are told in order: {told:?}");
+            assert!(
+                told.is_sorted(),
+                "outcomes of partition {partition} are told in order: {told:?}"
+            );
             let log = &self.logs[partition as usize].records;
-            assert!(log.windows(2).all(|pair| pair[0] < pair[1]), "partition {partition} in order, without doubles: {log:?}");
+            assert!(
+                log.windows(2).all(|pair| pair[0] < pair[1]),
+                "partition {partition} in order, without doubles: {log:?}"
+            );
         }
         for (tag, sent) in self.sent.iter().enumerate() {
             for index in 0..sent.records {
@@ -330,7 +374,9 @@ impl World {
         for (tag, sent) in self.sent.iter().enumerate() {
             let Some(chain) = sent.chain else { continue };
             for index in 0..sent.records {
-                let written = self.logs[sent.partition as usize].records.contains(&(tag as u32, index));
+                let written = self.logs[sent.partition as usize]
+                    .records
+                    .contains(&(tag as u32, index));
                 match gaps.get(&chain) {
                     Some(gap) => assert!(!written, "writer {chain}: {tag} is written behind the gap at {gap}"),
                     None if !written => drop(gaps.insert(chain, tag as u32)),
@@ -373,10 +419,19 @@ fn the_model_is_rough_enough_to_reach_every_kind_of_outcome() {
                 Outcome::Whole(Err(_)) => possibly += 1,
             }
         }
-        let epochs = world.logs.iter().flat_map(|log| log.producers.values()).map(|state| state.epoch);
+        let epochs = world
+            .logs
+            .iter()
+            .flat_map(|log| log.producers.values())
+            .map(|state| state.epoch);
         bumped += u32::from(epochs.max().unwrap_or(0) > 0);
     }
-    for (what, count) in [("persisted", persisted), ("not persisted", refuted), ("possibly", possibly), ("split", split)] {
+    for (what, count) in [
+        ("persisted", persisted),
+        ("not persisted", refuted),
+        ("possibly", possibly),
+        ("split", split),
+    ] {
         assert!(count >= 50, "{what}: {count}");
     }
     assert!(bumped >= 20, "epoch bumps in {bumped} runs");

@@ -55,7 +55,10 @@ fn a_late_failure_of_a_broken_writer_is_told_in_order() {
     feed.refuse(&sent[0], ErrorCode::INVALID_RECORD);
     feed.refuse(&sent[1], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
     feed.refuse(&sent[2], ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
-    assert_eq!(feed.failures(), [(0, ProduceErrorKind::Rejected, Persistence::NotPersisted)]);
+    assert_eq!(
+        feed.failures(),
+        [(0, ProduceErrorKind::Rejected, Persistence::NotPersisted)]
+    );
     let other = feed.request();
     assert_eq!(only(&other), (8, 1, 0));
     feed.accept(&other, 1);
@@ -98,6 +101,14 @@ fn a_chain_of_one_partition_does_not_touch_another() {
         _ => said_about(1, ErrorCode::NONE, 6),
     });
     let outcomes = feed.outcomes();
-    assert!(outcomes.iter().any(|(tag, outcome)| *tag == 1 && *outcome == persisted(6, 1)));
-    assert!(outcomes.iter().any(|(tag, outcome)| *tag == 0 && outcome.error().is_some()));
+    assert!(
+        outcomes
+            .iter()
+            .any(|(tag, outcome)| *tag == 1 && *outcome == persisted(6, 1))
+    );
+    assert!(
+        outcomes
+            .iter()
+            .any(|(tag, outcome)| *tag == 0 && outcome.error().is_some())
+    );
 }

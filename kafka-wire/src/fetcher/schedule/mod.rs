@@ -1,0 +1,333 @@
+//! Which partitions are asked for next, of which broker, and what their answers mean.
+//!
+//! ```text
+//!   added, resumed, room again ──┐                       ┌── Long: waits up to max_wait for records
+//!   leaders (cluster image) ─────┤──> plan ──> request ──┤
+//!   answers ─────────────────────┘                       └── Short: for partitions that must not wait behind a Long one
+//!                      answers ──> Position, per partition ──> events
+//! ```
+//!
+//! Each partition rides in one request at a time, and each broker has one Long and one Short request under way at most. All that
+//! have room ride the Long one. Whoever becomes ready while that one waits at the broker takes the Short one at once and comes
+//! back to the Long one when it has read up to the end. A partition whose buffer is full, or that is paused, stays behind and
+//! holds nobody up. Partitions are asked for in the order in which they were served longest ago, because brokers fill a response
+//! from the front.
+
+mod answers;
+mod slot;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use self::slot::{Node, Slot};
+use super::position::{OffsetReset, Position, StartOffset, Want};
+use super::wire::{Answer, Asked, Kind, Lane, Request};
+use super::{FetchError, FetchErrorKind, FetchedBatch, FetcherConfig, Watermarks};
+use crate::cluster::ClusterImage;
+use crate::connection::{CallError, Jitter};
+use crate::protocol::{IsolationLevel, TopicId, TopicPartition};
+
+/// What the driver has to do.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The partition's topic has this id.
+    TopicKnown { id: u64, topic_id: TopicId },
+    /// The leader answered; there may be records.
+    Answered {
+        id: u64,
+        watermarks: Watermarks,
+        batch: Option<FetchedBatch>,
+    },
+    /// The partition's buffer has no room; its reader has to take so many bytes before it has.
+    Full { id: u64, excess: usize },
+    /// The partition cannot be read on, and is forgotten.
+    Failed { id: u64, error: FetchError },
+    /// The picture of this topic has to be renewed.
+    LookUp { topic: Arc<str> },
+    /// A broker told who leads now (KIP-951).
+    LeaderHint {
+        topic_partition: TopicPartition,
+        leader: i32,
+        epoch: i32,
+        endpoint: Option<(i32, String, u16)>,
+    },
+}
+
+/// The machine of one fetcher.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    config: FetcherConfig,
+    /// Bytes of the largest batch that a response could hold.
+    largest_batch: usize,
+    image: Arc<ClusterImage>,
+    slots: BTreeMap<u64, Slot>,
+    nodes: HashMap<i32, Node>,
+    under_way: HashMap<u64, Arc<Request>>,
+    requests: VecDeque<Arc<Request>>,
+    events: VecDeque<Event>,
+    next_ticket: u64,
+    turn: u64,
+    changed: bool,
+    jitter: Jitter,
+}
+
+/// The partitions that want something of one broker.
+#[derive(Debug, Default)]
+struct Wanted {
+    records: Vec<u64>,
+    offsets: Vec<(IsolationLevel, u64)>,
+    epochs: Vec<u64>,
+}
+
+impl Schedule {
+    /// Without partitions. `largest_batch` is the most that a response may hold, in bytes.
+    pub(super) fn new(
+        config: FetcherConfig,
+        largest_batch: usize,
+        image: Arc<ClusterImage>,
+        jitter: Jitter,
+    ) -> Schedule {
+        Schedule {
+            config,
+            largest_batch,
+            image,
+            slots: BTreeMap::new(),
+            nodes: HashMap::new(),
+            under_way: HashMap::new(),
+            requests: VecDeque::new(),
+            events: VecDeque::new(),
+            next_ticket: 0,
+            turn: 0,
+            changed: false,
+            jitter,
+        }
+    }
+
+    /// Reads another partition from now on, under a new `id`.
+    pub(super) fn handle_added(
+        &mut self,
+        now: Instant,
+        id: u64,
+        topic_partition: TopicPartition,
+        (start, reset): (StartOffset, OffsetReset),
+    ) {
+        let slot = Slot {
+            topic_partition,
+            topic_id: TopicId::ZERO,
+            position: Position::new(start, reset, self.config.isolation),
+            paused: false,
+            buffered: 0,
+            busy: false,
+            caught_up: false,
+            turn: 0,
+            needs: None,
+            end_told: false,
+        };
+        self.slots.insert(id, slot);
+        self.follow_image(now, id);
+        self.changed = true;
+    }
+
+    /// Forgets a partition; what is under way for it will be dropped.
+    pub(super) fn handle_removed(&mut self, id: u64) {
+        self.slots.remove(&id);
+    }
+
+    /// Stops fetching a partition, or starts again.
+    pub(super) fn handle_paused(&mut self, id: u64, paused: bool) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.paused = paused;
+            self.changed = true;
+        }
+    }
+
+    /// The reader took so many bytes.
+    pub(super) fn handle_taken(&mut self, id: u64, bytes: usize) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.buffered = slot.buffered.saturating_sub(bytes);
+            self.note_room(id);
+            self.changed = true;
+        }
+    }
+
+    /// The picture of the cluster has changed.
+    pub(super) fn handle_image(&mut self, now: Instant, image: Arc<ClusterImage>) {
+        self.image = image;
+        let ids: Vec<u64> = self.slots.keys().copied().collect();
+        for id in ids {
+            self.follow_image(now, id);
+        }
+        self.changed = true;
+    }
+
+    /// The client was closed: nothing can be asked any more.
+    pub(super) fn handle_closed(&mut self, error: &CallError) {
+        let ids: Vec<u64> = self.slots.keys().copied().collect();
+        for id in ids {
+            self.fail(id, None, FetchErrorKind::Call(error.clone()));
+        }
+    }
+
+    /// The answer to the request with `ticket` came, or did not.
+    pub(super) fn handle_answer(&mut self, now: Instant, ticket: u64, answer: Result<Answer, CallError>) {
+        let Some(request) = self.under_way.remove(&ticket) else {
+            return;
+        };
+        self.changed = true;
+        for asked in &request.partitions {
+            if let Some(slot) = self.slots.get_mut(&asked.id) {
+                slot.busy = false;
+            }
+        }
+        let node = self.nodes.entry(request.node).or_insert_with(Node::new);
+        node.finished(request.kind);
+        match answer {
+            Err(error) => self.handle_call_error(now, &request, &error),
+            Ok(answer) => {
+                node.backoff.handle_success();
+                node.quiet_until = (!answer.throttle.is_zero()).then(|| now + answer.throttle);
+                self.handle_told(now, &request, answer);
+            }
+        }
+    }
+
+    /// A pause may be over.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        for node in self.nodes.values_mut() {
+            node.quiet_until = node.quiet_until.filter(|until| now < *until);
+        }
+        let ids: Vec<u64> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| !slot.busy)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                let outcome = slot.position.handle_timeout(now, &mut self.jitter);
+                self.act(id, None, outcome);
+            }
+        }
+        self.changed = true;
+    }
+
+    /// When a pause is over next.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let slots = self
+            .slots
+            .values()
+            .filter(|slot| !slot.busy)
+            .filter_map(|slot| slot.position.next_timeout());
+        let nodes = self.nodes.values().filter_map(|node| node.quiet_until);
+        slots.chain(nodes).min()
+    }
+
+    /// The next request to send.
+    pub(super) fn poll_request(&mut self, now: Instant) -> Option<Arc<Request>> {
+        while self.requests.is_empty() && std::mem::take(&mut self.changed) {
+            self.plan(now);
+        }
+        self.requests.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+}
+
+/// Planning.
+impl Schedule {
+    fn plan(&mut self, now: Instant) {
+        let mut wanted = BTreeMap::<i32, Wanted>::new();
+        for (&id, slot) in self.slots.iter().filter(|(_, slot)| !slot.busy) {
+            let Some((leader, want)) = slot.position.want(now) else {
+                continue;
+            };
+            let wanted = wanted.entry(leader.node).or_default();
+            match want {
+                Want::Records(_) if slot.paused || !slot.has_room(&self.config) => {}
+                Want::Records(_) => wanted.records.push(id),
+                Want::Offset(_, isolation) => wanted.offsets.push((isolation, id)),
+                Want::EpochEnd(_) => wanted.epochs.push(id),
+            }
+        }
+        for (node, wanted) in wanted {
+            self.plan_node(now, node, wanted);
+        }
+    }
+
+    fn plan_node(&mut self, now: Instant, id: i32, mut wanted: Wanted) {
+        let node = self.nodes.entry(id).or_insert_with(Node::new);
+        if node.is_quiet(now) {
+            return;
+        }
+        if !node.asking {
+            if !wanted.epochs.is_empty() {
+                node.asking = true;
+                self.request(now, id, Kind::EpochEnds, wanted.epochs);
+            } else if let Some(&(level, _)) = wanted.offsets.first() {
+                node.asking = true;
+                let same = wanted.offsets.iter().filter(|(other, _)| *other == level);
+                let ids = same.map(|(_, id)| *id).collect();
+                self.request(now, id, Kind::Offsets(level), ids);
+            }
+        }
+        if wanted.records.is_empty() {
+            return;
+        }
+        let backlog = wanted
+            .records
+            .iter()
+            .any(|id| self.slots.get(id).is_some_and(|slot| !slot.caught_up));
+        let node = self.nodes.entry(id).or_insert_with(Node::new);
+        let Some((lane, wait)) = node.lane(now, self.config.max_wait, backlog) else {
+            return;
+        };
+        match lane {
+            Lane::Long => node.long = Some(now + wait),
+            Lane::Short => node.short = Some(now + wait),
+        }
+        // Stable, so that partitions of a topic stay together as long as they are served alike.
+        wanted
+            .records
+            .sort_by_key(|id| self.slots.get(id).map_or(0, |slot| slot.turn));
+        self.request(now, id, Kind::Fetch { lane, wait }, wanted.records);
+    }
+
+    /// Makes one request of those partitions; one that is being read twice can be asked for once at a time.
+    fn request(&mut self, now: Instant, node: i32, kind: Kind, ids: Vec<u64>) {
+        let mut seen = HashSet::new();
+        let mut partitions = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            let Some((leader, want)) = slot.position.want(now) else {
+                continue;
+            };
+            if !seen.insert(slot.topic_partition.clone()) {
+                self.changed = true;
+                continue;
+            }
+            slot.busy = true;
+            partitions.push(Asked {
+                id,
+                topic_partition: slot.topic_partition.clone(),
+                topic_id: slot.topic_id,
+                leader,
+                want,
+                max_bytes: slot.max_bytes(&self.config),
+            });
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let request = Arc::new(Request {
+            ticket,
+            node,
+            kind,
+            partitions,
+        });
+        self.under_way.insert(ticket, Arc::clone(&request));
+        self.requests.push_back(request);
+    }
+}
