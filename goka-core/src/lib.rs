@@ -36,17 +36,29 @@
 
 mod codec;
 mod context;
+mod emitter;
 mod graph;
 mod into_client;
+mod partition;
+mod processor;
 pub mod storage;
+mod table;
 mod topics;
+mod view;
 
 #[cfg(feature = "json")]
 pub use codec::Json;
 pub use codec::{Bytes, Codec, CodecError, Int64, Nullable, Utf8};
 pub use context::{CallbackError, CallbackErrorKind, Context, RecordMeta};
+pub use emitter::{EmitError, EmitFailures, Emitter, EmitterConfig};
 pub use graph::{Builder, GraphError, GroupGraph, Loop, Output, Stateless, TopicNameError, group_table};
 pub use into_client::IntoClient;
 pub use kafka_wire::protocol::batch::{Header, Headers};
-pub use kafka_wire::{Client, ClientConfig, ConfigError, Partitioner, TopicPartition};
+pub use kafka_wire::{
+    Client, ClientConfig, ConfigError, Partitioner, ProduceError, Receipt, RecordPosition, TopicPartition,
+};
+pub use partition::{InputStats, PartitionState, PartitionStats, RecordPlace, RunError, TableStats};
+pub use processor::{GetError, Processor, ProcessorConfig, ProcessorStats, Running, Stopper};
+pub use table::{RecoveryProgress, TableError};
 pub use topics::{TopicError, TopicsConfig};
+pub use view::{Rows, RunningView, View, ViewConfig, ViewError, ViewPartitionStats, ViewStats};

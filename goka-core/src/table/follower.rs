@@ -1,0 +1,233 @@
+//! The follower: reads a changelog into a table (invariant I4: recovery, views and every other read-only copy are this one loop,
+//! with a different end).
+//!
+//! It decides nothing about trust (`open`) or about what recovered means (`recovery`); it moves batches from the fetcher into
+//! the table, a lock or none around each, and runs the table's flushes on threads that may block.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "driver: owns sockets and time"
+)]
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use kafka_wire::{
+    Client, FetchedBatch, Fetcher, IsolationLevel, OffsetReset, PartitionFetch, RecordCursor, StartOffset,
+};
+use tokio::task::JoinHandle;
+
+use super::TableError;
+use super::open::{blocking, leader_epoch, wall_ms};
+use super::{FlushDone, FlushJob, Recovery, RecoveryProgress, Table};
+
+/// A table that is owned, or shared with readers.
+pub(crate) trait TableAccess {
+    /// Runs `f` on the table, alone.
+    fn with<R>(&mut self, f: impl FnOnce(&mut Table) -> R) -> R;
+}
+
+impl TableAccess for Table {
+    fn with<R>(&mut self, f: impl FnOnce(&mut Table) -> R) -> R {
+        f(self)
+    }
+}
+
+impl TableAccess for Arc<RwLock<Table>> {
+    fn with<R>(&mut self, f: impl FnOnce(&mut Table) -> R) -> R {
+        f(&mut self.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// See the module's text.
+pub(crate) struct Follower {
+    client: Client,
+    fetch: PartitionFetch,
+    cursor: Option<RecordCursor>,
+    recovery: Recovery,
+    flush: Option<JoinHandle<FlushDone>>,
+}
+
+impl Follower {
+    /// Follows the changelog of `table` from its position; it counts as recovered once it has passed `target`.
+    pub(crate) fn new(client: &Client, fetcher: &Fetcher, table: &Table, target: i64) -> Follower {
+        let start = table.position();
+        let from = StartOffset::Offset(start);
+        Follower {
+            client: client.clone(),
+            fetch: fetcher.fetch(table.topic_partition().clone(), from, OffsetReset::Error),
+            cursor: None,
+            recovery: Recovery::new(Instant::now(), start, target),
+            flush: None,
+        }
+    }
+
+    pub(crate) fn is_recovered(&self) -> bool {
+        self.recovery.is_recovered()
+    }
+
+    pub(crate) fn progress(&self) -> RecoveryProgress {
+        self.recovery.progress(Instant::now())
+    }
+
+    /// Offsets the broker has and the table has not; `None` before the first answer.
+    pub(crate) fn lag(&self, position: i64) -> Option<u64> {
+        let high = self.fetch.watermarks().high;
+        (high >= 0).then(|| (high - position).max(0) as u64)
+    }
+
+    /// One step: a batch read into the table, or a flush started or ended. Cancel-safe.
+    ///
+    /// # Errors
+    /// The changelog cannot be read or decoded, or the store fails.
+    pub(crate) async fn step<A: TableAccess>(&mut self, access: &mut A) -> Result<(), TableError> {
+        self.start_flush(access, false);
+        let (full, flush_at) = access.with(|table| (table.is_full(), table.flush_at()));
+        let flush_at = flush_at.unwrap_or_else(|| Instant::now() + std::time::Duration::from_secs(3600));
+        tokio::select! {
+            biased;
+            done = flush_done(&mut self.flush) => self.end_flush(access, done),
+            batch = self.fetch.next(), if !full => match batch {
+                Some(Ok(batch)) => self.read_batch(access, batch),
+                Some(Err(error)) => Err(access.with(|table| TableError::fetch(table.topic_partition(), error))),
+                None => Err(access.with(|table| TableError::no_offsets(table.topic_partition()))),
+            },
+            () = tokio::time::sleep_until(flush_at.into()) => Ok(()),
+        }
+    }
+
+    /// Writes everything read so far into the store, durably.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) async fn flush_all<A: TableAccess>(&mut self, access: &mut A) -> Result<(), TableError> {
+        loop {
+            if self.flush.is_none() {
+                self.start_flush(access, true);
+            }
+            if self.flush.is_none() {
+                return Ok(());
+            }
+            let done = flush_done(&mut self.flush).await;
+            self.end_flush(access, done)?;
+        }
+    }
+
+    /// Waits for the flush under way, if there is one.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) async fn settle<A: TableAccess>(&mut self, access: &mut A) -> Result<(), TableError> {
+        if self.flush.is_none() {
+            return Ok(());
+        }
+        let done = flush_done(&mut self.flush).await;
+        self.end_flush(access, done)
+    }
+
+    fn read_batch<A: TableAccess>(&mut self, access: &mut A, batch: FetchedBatch) -> Result<(), TableError> {
+        let now = Instant::now();
+        let (bytes, epoch) = (batch.records.len() as u64, batch.leader_epoch);
+        let end = end_of_log(&batch);
+        let cursor = match &mut self.cursor {
+            Some(cursor) => {
+                cursor.reset(batch);
+                cursor
+            }
+            none => none.insert(RecordCursor::new(batch, IsolationLevel::ReadUncommitted)),
+        };
+        let (position, records) = access.with(|table| {
+            let mut records = 0;
+            while let Some(record) = cursor
+                .next_record()
+                .map_err(|error| TableError::fetch(table.topic_partition(), error))?
+            {
+                table.stage(now, record.key.unwrap_or_default(), record.value);
+                records += 1;
+            }
+            table.handle_position(cursor.next_offset().max(end), epoch);
+            table.trim();
+            Ok((table.position(), records))
+        })?;
+        let was_recovered = self.recovery.is_recovered();
+        self.recovery.handle_progress(now, position, records, bytes);
+        self.report(access, now, was_recovered);
+        Ok(())
+    }
+
+    fn report<A: TableAccess>(&mut self, access: &mut A, now: Instant, was_recovered: bool) {
+        if self.recovery.report_due(now) {
+            let progress = self.recovery.progress(now);
+            access.with(|table| tracing::info!(table = %table.topic_partition(), "recovering: {progress}"));
+        }
+        if self.recovery.is_recovered() && !was_recovered {
+            self.report_recovered(access);
+        }
+    }
+
+    /// One line that says what was read and how fast.
+    pub(crate) fn report_recovered<A: TableAccess>(&self, access: &mut A) {
+        let progress = self.progress();
+        access.with(|table| {
+            tracing::info!(
+                table = %table.topic_partition(), from = progress.start, to = progress.target, records = progress.records,
+                seconds = progress.elapsed.as_secs_f64(), "table recovered"
+            );
+        });
+    }
+
+    fn start_flush<A: TableAccess>(&mut self, access: &mut A, all: bool) {
+        if self.flush.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        let job = access.with(|table| {
+            if all || table.flush_due(now) {
+                table.seal(table.acknowledged_batches());
+            }
+            table.take_job(now, wall_ms(), all)
+        });
+        self.flush = job.map(|job| spawn_flush(&self.client, job));
+    }
+
+    fn end_flush<A: TableAccess>(&mut self, access: &mut A, done: FlushDone) -> Result<(), TableError> {
+        access.with(|table| {
+            table
+                .finish_job(done)
+                .map_err(|error| TableError::store(table.topic_partition(), error))
+        })
+    }
+}
+
+/// Up to where `batch` shows the log to be read: if nothing follows it, to the high watermark, although the last offsets before
+/// that may hold no records any more. -1 if it does not show that.
+fn end_of_log(batch: &FetchedBatch) -> i64 {
+    if batch.at_end { batch.high_watermark } else { -1 }
+}
+
+/// Runs a flush where blocking is allowed; asks for the leader epoch first if its checkpoint has none.
+pub(crate) fn spawn_flush(client: &Client, mut job: FlushJob) -> JoinHandle<FlushDone> {
+    let client = client.clone();
+    tokio::spawn(async move {
+        if let Some(topic_partition) = job.lacks_epoch() {
+            let epoch = leader_epoch(&client, topic_partition).await;
+            job.set_epoch(epoch);
+        }
+        blocking(move || job.run()).await
+    })
+}
+
+/// The end of the flush under way; waits for ever if there is none. Cancel-safe.
+pub(crate) async fn flush_done(flush: &mut Option<JoinHandle<FlushDone>>) -> FlushDone {
+    let Some(handle) = flush.as_mut() else {
+        return std::future::pending().await;
+    };
+    let done = match handle.await {
+        Ok(done) => done,
+        // The job catches nothing: a store that panicked, or a runtime that is shutting down.
+        Err(error) => FlushDone::lost(&error),
+    };
+    *flush = None;
+    done
+}

@@ -1,0 +1,404 @@
+//! The overlay: what a partition's table holds in memory above its store.
+//!
+//! One map serves three purposes. It holds rows written but not yet acknowledged by the changelog, rows acknowledged but not
+//! yet applied to the store, and rows read or written recently (a read cache). Reads ask here first; only a miss goes to the
+//! store.
+//!
+//! ```text
+//!   stage ──> active generation ──seal──> sealed rows (copied out) ──applied──> clean: a cache entry, may be evicted
+//!                    │                          │
+//!                    └── still readable here ───┘
+//! ```
+//!
+//! Generations make the cut exact: `seal` copies every row written since the last `seal`, with its last value, and from then on
+//! a new generation collects. A sealed generation therefore equals the changelog up to one offset, which becomes the checkpoint
+//! it is applied with (invariant I1). Rows stay readable here until the store has them.
+//!
+//! Not here: when to seal, which offset a generation ends at (`table`), IO of any kind.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::sealed::SealedRows;
+
+/// What the overlay's own structures cost per row, in bytes; counted against the budgets beside key and value.
+const ROW_OVERHEAD: usize = 96;
+
+/// A row as the overlay knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Lookup<'a> {
+    /// The key has this value.
+    Value(&'a [u8]),
+    /// The key was deleted; the store may still hold an older value.
+    Deleted,
+    /// The overlay does not know; the store does.
+    Miss,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Slots written in the active generation, each once.
+    dirty: Vec<u32>,
+    dirty_bytes: usize,
+    bytes: usize,
+    /// The generation that collects writes now. 0 is "never written", so it starts at 1.
+    active: u64,
+    /// Everything up to this generation is in the store.
+    applied: u64,
+    /// Clock hand of the eviction.
+    hand: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    key: Box<[u8]>,
+    /// `None` is a deletion.
+    value: Option<Vec<u8>>,
+    /// The generation of the last write; 0 for a row that came from the store.
+    generation: u64,
+    /// Read since the clock hand passed.
+    referenced: AtomicBool,
+    occupied: bool,
+}
+
+impl Overlay {
+    pub(crate) fn new() -> Overlay {
+        Overlay {
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            dirty: Vec::new(),
+            dirty_bytes: 0,
+            bytes: 0,
+            active: 1,
+            applied: 0,
+            hand: 0,
+        }
+    }
+
+    /// The last value of `key`, as far as it is known here.
+    pub(crate) fn get(&self, key: &[u8]) -> Lookup<'_> {
+        match self.find(self.hasher.hash_one(key), key) {
+            None => Lookup::Miss,
+            Some(number) => {
+                let slot = &self.slots[number as usize];
+                slot.referenced.store(true, Ordering::Relaxed);
+                match &slot.value {
+                    Some(value) => Lookup::Value(value),
+                    None => Lookup::Deleted,
+                }
+            }
+        }
+    }
+
+    /// Writes a row (`None` deletes it) into the active generation.
+    pub(crate) fn stage(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let hash = self.hasher.hash_one(key);
+        let number = match self.find(hash, key) {
+            Some(number) => {
+                self.rewrite(number, value);
+                number
+            }
+            None => self.insert(hash, key, value),
+        };
+        let slot = &mut self.slots[number as usize];
+        if slot.generation != self.active {
+            slot.generation = self.active;
+            self.dirty.push(number);
+            self.dirty_bytes += slot.size();
+        }
+    }
+
+    /// Remembers a row that was just read from the store.
+    pub(crate) fn cache(&mut self, key: &[u8], value: &[u8]) {
+        let hash = self.hasher.hash_one(key);
+        if self.find(hash, key).is_none() {
+            self.insert(hash, key, Some(value));
+        }
+    }
+
+    /// Copies out what the active generation wrote and starts the next one. `None` if it wrote nothing.
+    pub(crate) fn seal(&mut self) -> Option<SealedRows> {
+        if self.dirty.is_empty() {
+            return None;
+        }
+        let mut rows = SealedRows::with_capacity(self.active, self.dirty.len(), self.dirty_bytes);
+        for number in self.dirty.drain(..) {
+            let slot = &self.slots[number as usize];
+            rows.push(&slot.key, slot.value.as_deref());
+        }
+        self.dirty_bytes = 0;
+        self.active += 1;
+        Some(rows)
+    }
+
+    /// Tells that the store now holds everything up to `generation`.
+    pub(crate) fn applied(&mut self, generation: u64) {
+        self.applied = self.applied.max(generation);
+    }
+
+    /// Drops applied rows that were not used lately until at most `budget` bytes are held, or only unapplied rows remain.
+    pub(crate) fn evict(&mut self, budget: usize) {
+        let mut passes = 2 * self.slots.len();
+        while self.bytes > budget && passes > 0 {
+            passes -= 1;
+            self.hand = if self.hand + 1 < self.slots.len() {
+                self.hand + 1
+            } else {
+                0
+            };
+            let slot = &mut self.slots[self.hand];
+            if !slot.occupied || slot.generation > self.applied {
+                continue;
+            }
+            if *slot.referenced.get_mut() {
+                *slot.referenced.get_mut() = false;
+                continue;
+            }
+            self.remove(self.hand as u32);
+        }
+    }
+
+    /// Bytes held in all, keys and values and what they cost around them.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes written in the active generation.
+    pub(crate) fn dirty_bytes(&self) -> usize {
+        self.dirty_bytes
+    }
+
+    /// Whether the active generation wrote anything.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// All rows held, in no order; `None` marks a deletion.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        self.slots
+            .iter()
+            .filter(|slot| slot.occupied)
+            .map(|slot| (&*slot.key, slot.value.as_deref()))
+    }
+
+    fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
+        self.index
+            .find(hash, |&number| &*self.slots[number as usize].key == key)
+            .copied()
+    }
+
+    fn rewrite(&mut self, number: u32, value: Option<&[u8]>) {
+        let slot = &mut self.slots[number as usize];
+        let before = slot.size();
+        match (&mut slot.value, value) {
+            (Some(held), Some(value)) => {
+                held.clear();
+                held.extend_from_slice(value);
+            }
+            (held, value) => *held = value.map(<[u8]>::to_vec),
+        }
+        *slot.referenced.get_mut() = true;
+        let after = slot.size();
+        self.bytes = self.bytes - before + after;
+        if slot.generation == self.active {
+            self.dirty_bytes = self.dirty_bytes - before + after;
+        }
+    }
+
+    fn insert(&mut self, hash: u64, key: &[u8], value: Option<&[u8]>) -> u32 {
+        let slot = Slot {
+            key: key.into(),
+            value: value.map(<[u8]>::to_vec),
+            generation: 0,
+            referenced: AtomicBool::new(true),
+            occupied: true,
+        };
+        self.bytes += slot.size();
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.slots[number as usize] = slot;
+                number
+            }
+            None => {
+                self.slots.push(slot);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.index
+            .insert_unique(hash, number, |&other| hasher.hash_one(&*slots[other as usize].key));
+        number
+    }
+
+    fn remove(&mut self, number: u32) {
+        let slot = &mut self.slots[number as usize];
+        let hash = self.hasher.hash_one(&*slot.key);
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == number) {
+            entry.remove();
+        }
+        self.bytes -= slot.size();
+        *slot = Slot::vacant();
+        self.free.push(number);
+    }
+}
+
+impl Slot {
+    fn vacant() -> Slot {
+        Slot {
+            key: Box::default(),
+            value: None,
+            generation: 0,
+            referenced: AtomicBool::new(false),
+            occupied: false,
+        }
+    }
+
+    fn size(&self) -> usize {
+        ROW_OVERHEAD + self.key.len() + self.value.as_ref().map_or(0, Vec::len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sealed(overlay: &mut Overlay) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        let Some(rows) = overlay.seal() else {
+            return BTreeMap::new();
+        };
+        rows.iter()
+            .map(|row| (row.key.to_vec(), row.value.map(<[u8]>::to_vec)))
+            .collect()
+    }
+
+    #[test]
+    fn a_row_written_is_read_back_and_a_deleted_one_is_known_to_be_gone() {
+        let mut overlay = Overlay::new();
+        assert_eq!(overlay.get(b"bob"), Lookup::Miss);
+        overlay.stage(b"bob", Some(b"1"));
+        assert_eq!(overlay.get(b"bob"), Lookup::Value(b"1"));
+        overlay.stage(b"bob", None);
+        assert_eq!(overlay.get(b"bob"), Lookup::Deleted);
+    }
+
+    #[test]
+    fn a_sealed_generation_holds_the_last_value_per_key_and_later_writes_do_not_change_it() {
+        let mut overlay = Overlay::new();
+        overlay.stage(b"a", Some(b"1"));
+        overlay.stage(b"a", Some(b"2"));
+        overlay.stage(b"b", None);
+        let rows = overlay.seal().unwrap();
+        overlay.stage(b"a", Some(b"3"));
+        let held: Vec<_> = rows
+            .iter()
+            .map(|row| (row.key.to_vec(), row.value.map(<[u8]>::to_vec)))
+            .collect();
+        assert_eq!(held, [(b"a".to_vec(), Some(b"2".to_vec())), (b"b".to_vec(), None)]);
+        assert_eq!(overlay.get(b"a"), Lookup::Value(b"3"));
+        assert_eq!(
+            sealed(&mut overlay),
+            BTreeMap::from([(b"a".to_vec(), Some(b"3".to_vec()))])
+        );
+    }
+
+    #[test]
+    fn rows_that_the_store_does_not_have_yet_are_never_evicted() {
+        let mut overlay = Overlay::new();
+        overlay.stage(b"sealed", Some(b"1"));
+        let generation = overlay.seal().unwrap().generation();
+        overlay.stage(b"active", Some(b"1"));
+        overlay.cache(b"cached", b"1");
+        overlay.evict(0);
+        assert_eq!(overlay.get(b"cached"), Lookup::Miss);
+        assert_eq!(overlay.get(b"sealed"), Lookup::Value(b"1"));
+        overlay.applied(generation);
+        overlay.evict(0);
+        overlay.evict(0);
+        assert_eq!(overlay.get(b"sealed"), Lookup::Miss);
+        assert_eq!(overlay.get(b"active"), Lookup::Value(b"1"));
+    }
+
+    #[test]
+    fn a_cached_row_never_replaces_a_written_one() {
+        let mut overlay = Overlay::new();
+        overlay.stage(b"a", None);
+        overlay.cache(b"a", b"old");
+        assert_eq!(overlay.get(b"a"), Lookup::Deleted);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Put(u8, u8),
+        Delete(u8),
+        Seal,
+        Apply,
+        Evict,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0u8..12, any::<u8>()).prop_map(|(key, value)| Step::Put(key, value)),
+            2 => (0u8..12).prop_map(Step::Delete),
+            1 => Just(Step::Seal),
+            1 => Just(Step::Apply),
+            1 => Just(Step::Evict),
+        ]
+    }
+
+    proptest! {
+        /// The store under the overlay is a plain map here; reading through both must always give the last write.
+        #[test]
+        fn overlay_over_store_always_reads_the_last_write(steps in proptest::collection::vec(step(), 1..200)) {
+            let mut overlay = Overlay::new();
+            let mut store: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+            let mut truth: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+            let mut waiting = std::collections::VecDeque::new();
+            for step in steps {
+                match step {
+                    Step::Put(key, value) => {
+                        overlay.stage(&[key], Some(&[value]));
+                        truth.insert(vec![key], vec![value]);
+                    }
+                    Step::Delete(key) => {
+                        overlay.stage(&[key], None);
+                        truth.remove(&vec![key]);
+                    }
+                    Step::Seal => waiting.extend(overlay.seal()),
+                    Step::Apply => if let Some(rows) = waiting.pop_front() {
+                        for row in rows.iter() {
+                            match row.value {
+                                Some(value) => { store.insert(row.key.to_vec(), value.to_vec()); }
+                                None => { store.remove(row.key); }
+                            }
+                        }
+                        overlay.applied(rows.generation());
+                    },
+                    Step::Evict => overlay.evict(0),
+                }
+                for key in 0u8..12 {
+                    let read = match overlay.get(&[key]) {
+                        Lookup::Value(value) => Some(value.to_vec()),
+                        Lookup::Deleted => None,
+                        Lookup::Miss => store.get(&vec![key]).cloned(),
+                    };
+                    prop_assert_eq!(read.as_ref(), truth.get(&vec![key]));
+                }
+            }
+            let bytes: usize = overlay.rows().map(|(key, value)| ROW_OVERHEAD + key.len() + value.map_or(0, <[u8]>::len)).sum();
+            prop_assert_eq!(bytes, overlay.bytes());
+        }
+    }
+}
