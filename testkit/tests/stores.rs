@@ -52,7 +52,7 @@ fn redb() -> Scratched {
 fn file(root: &Path, extension: &str) -> Option<PathBuf> {
     let files = std::fs::read_dir(root.join("group"))
         .ok()?
-        .map(|entry| entry.expect("a readable directory").path());
+        .map(|entry| entry.unwrap().path());
     files
         .into_iter()
         .find(|path| path.extension().is_some_and(|found| found == extension))
