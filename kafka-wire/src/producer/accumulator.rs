@@ -225,6 +225,23 @@ impl<T> Accumulator<T> {
         self.rounds.flush()
     }
 
+    /// The writer with that chain takes back what is not in flight, and will send nothing more.
+    pub(super) fn handle_abandoned(&mut self, now: Instant, of: &TopicPartition, chain: u64) {
+        self.chains
+            .entry(chain)
+            .or_default()
+            .get_or_insert_with(ProduceError::abandoned);
+        let queue = self
+            .by_topic
+            .get(&of.topic)
+            .and_then(|topic| topic.get(&of.partition))
+            .copied();
+        if let Some(queue) = queue {
+            self.queues[queue].abandon(now, chain, &mut self.effects);
+            self.follow_up(now, queue);
+        }
+    }
+
     /// The writer with that chain will submit nothing more.
     pub(super) fn handle_chain_closed(&mut self, chain: u64) {
         self.chains.remove(&chain);

@@ -46,6 +46,8 @@ pub(super) enum Command {
     Submit(Submission<Delivery>),
     /// A shared batch was begun behind an unanswered one.
     Linger(Lingering),
+    /// A writer takes back what it submitted for its partition and what is not in flight.
+    Abandon(TopicPartition, u64),
     /// A writer is gone.
     ChainClosed(u64),
     /// Answered when everything submitted before has its outcome.

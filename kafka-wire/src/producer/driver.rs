@@ -244,6 +244,7 @@ impl Driver {
                 lingering.since = Some(now());
                 self.lingering.push_back(lingering);
             }
+            Command::Abandon(of, chain) => self.machine.handle_abandoned(now(), &of, chain),
             Command::ChainClosed(chain) => self.machine.handle_chain_closed(chain),
             Command::Flush(done) => {
                 let flush = self.machine.handle_flush();

@@ -40,6 +40,8 @@ pub enum ProduceErrorKind {
     /// An earlier batch of the same [`PartitionWriter`](crate::producer::PartitionWriter) failed, so this one was not
     /// written: its place in the order is lost.
     EarlierBatchFailed,
+    /// The [`PartitionWriter`](crate::producer::PartitionWriter) was abandoned: its partition belongs to someone else.
+    Abandoned,
     /// The broker no longer knows the sequence of this partition, and an unanswered attempt may have been written.
     SequenceLost,
 }
@@ -80,8 +82,9 @@ impl ProduceError {
         self
     }
 
-    pub(super) fn from_broker(mut self, node: i32, code: Option<ErrorCode>) -> ProduceError {
-        self.broker = Some(node);
+    /// `broker` is the one that answered or was last tried; `code` is what it said.
+    pub(super) fn said_by(mut self, broker: Option<i32>, code: Option<ErrorCode>) -> ProduceError {
+        self.broker = broker;
         self.code = code;
         self
     }
@@ -93,6 +96,10 @@ impl ProduceError {
             Persistence::NotPersisted
         };
         self
+    }
+
+    pub(super) fn abandoned() -> ProduceError {
+        ProduceError::new(ProduceErrorKind::Abandoned, "the writer was abandoned")
     }
 
     pub(super) fn closed() -> ProduceError {
@@ -131,7 +138,7 @@ mod tests {
     fn the_message_names_partition_broker_code_and_persistence() {
         let error = ProduceError::new(ProduceErrorKind::Rejected, "record 3 has no key")
             .at(&TopicPartition::new("orders", 3))
-            .from_broker(2, Some(ErrorCode::INVALID_RECORD))
+            .said_by(Some(2), Some(ErrorCode::INVALID_RECORD))
             .with_persistence(true);
         let text = error.to_string();
         for part in [

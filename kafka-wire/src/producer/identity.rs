@@ -146,9 +146,8 @@ fn for_good(failure: &InitFailure) -> Option<ProduceError> {
             Recovery::Retry | Recovery::RefreshMetadata | Recovery::FindCoordinator => None,
             _ if *code == ErrorCode::CONCURRENT_TRANSACTIONS || *code == ErrorCode::UNKNOWN_SERVER_ERROR => None,
             _ => {
-                let mut error = ProduceError::new(ProduceErrorKind::Rejected, "InitProducerId was refused");
-                error.code = Some(*code);
-                Some(error)
+                let refused = ProduceError::new(ProduceErrorKind::Rejected, "InitProducerId was refused");
+                Some(refused.said_by(None, Some(*code)))
             }
         },
     }

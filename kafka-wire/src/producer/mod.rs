@@ -201,8 +201,6 @@ impl Producer {
             ),
             _ => (ProduceErrorKind::Rejected, format!("topic {name} cannot be looked up")),
         };
-        let mut error = ProduceError::new(kind, text);
-        error.code = Some(code);
-        Err(error)
+        Err(ProduceError::new(kind, text).said_by(None, Some(code)))
     }
 }

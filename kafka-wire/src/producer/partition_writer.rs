@@ -32,6 +32,7 @@ pub struct PartitionWriter {
     compression: Compression,
     open: Option<Open>,
     next_batch: u64,
+    abandoned: bool,
 }
 
 #[derive(Debug)]
@@ -59,6 +60,7 @@ impl PartitionWriter {
             compression,
             open: None,
             next_batch: 0,
+            abandoned: false,
         }
     }
 
@@ -68,7 +70,7 @@ impl PartitionWriter {
     /// taking on more work.
     ///
     /// # Errors
-    /// `RecordTooLarge`, or `Closed` when a new batch would have to be begun. The record was not appended.
+    /// `RecordTooLarge`; `Abandoned`, or `Closed` when a new batch would have to be begun. The record was not appended.
     #[inline]
     pub fn append(
         &mut self,
@@ -116,6 +118,17 @@ impl PartitionWriter {
             .submit(&self.topic_partition, sealed, Some(self.chain), delivery);
     }
 
+    /// Gives up the partition: discards the open batch, and takes back submitted batches that are not in flight. Each of
+    /// those is answered by an [`Ack`] of kind `Abandoned`, not persisted unless an earlier attempt went unanswered. What is
+    /// in flight is answered as the broker decides, and not sent again. Nothing can be appended afterwards.
+    pub fn abandon(&mut self) {
+        self.open = None;
+        if !std::mem::replace(&mut self.abandoned, true) {
+            self.door
+                .tell(Command::Abandon(self.topic_partition.clone(), self.chain));
+        }
+    }
+
     /// Whether records are appended that were not submitted.
     pub fn has_open(&self) -> bool {
         self.open.is_some()
@@ -142,6 +155,9 @@ impl PartitionWriter {
         let commons = &self.door.commons;
         if HEADER_LEN + bound > commons.config.max_request_bytes {
             return Err(too_large(bound, commons.config.max_request_bytes).at(&self.topic_partition));
+        }
+        if self.abandoned {
+            return Err(ProduceError::abandoned().at(&self.topic_partition));
         }
         if commons.is_closed() {
             return Err(ProduceError::closed().at(&self.topic_partition));

@@ -46,6 +46,8 @@ pub(super) struct PendingBatch<T> {
     pub(super) possibly_written: bool,
     /// The broker found it damaged once.
     pub(super) damaged: bool,
+    /// Its writer takes it back, unless it is in flight.
+    pub(super) abandoned: bool,
     /// Index of its first record in the batch that was submitted.
     pub(super) first_record: u32,
     pub(super) is_part: bool,
@@ -67,6 +69,7 @@ impl<T> PendingBatch<T> {
             stamp: None,
             possibly_written: false,
             damaged: false,
+            abandoned: false,
             first_record: 0,
             is_part: false,
             record_count: batch.record_count(),
@@ -133,6 +136,7 @@ impl<T> PendingBatch<T> {
             stamp: None,
             possibly_written: self.possibly_written,
             damaged: false,
+            abandoned: self.abandoned,
             first_record: self.first_record + first_count,
             is_part: true,
             record_count: second.record_count(),

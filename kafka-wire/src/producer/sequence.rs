@@ -8,7 +8,8 @@
 //!   not written and nothing after it was numbered.
 //! * A broker that has never seen our (producer id, epoch) accepts *any* first sequence. So at most one batch of the
 //!   partition is in flight until that broker has acknowledged one; then up to `max_in_flight`, which the broker's memory
-//!   of five batches bounds.
+//!   of five batches bounds. The proof ends with the queue: a broker forgets producers that are silent, so the first batch
+//!   after a pause goes alone again.
 //! * A new epoch starts every partition from 0, once nothing numbered under the old one is left there (KIP-360).
 
 /// Producer id and epoch, as `InitProducerId` gave them or a local bump made them.
@@ -74,7 +75,7 @@ impl Sequence {
         self.last_acked_offset = self.last_acked_offset.max(last_offset);
     }
 
-    /// An answer was missing or bad: one batch at a time until the next acknowledgement.
+    /// An answer was missing or bad, or nothing was sent for a while: one batch at a time until the next acknowledgement.
     pub(super) fn doubt(&mut self) {
         self.proven_on = None;
     }

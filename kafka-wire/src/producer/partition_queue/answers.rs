@@ -322,9 +322,9 @@ impl<T> PartitionQueue<T> {
         code: Option<ErrorCode>,
         text: impl Into<String>,
     ) -> ProduceError {
-        let mut error = ProduceError::new(kind, text.into()).at(&self.topic_partition);
-        error.code = code;
-        error.broker = Some(self.sending_to).filter(|node| *node >= 0);
-        error
+        let broker = Some(self.sending_to).filter(|node| *node >= 0);
+        ProduceError::new(kind, text.into())
+            .at(&self.topic_partition)
+            .said_by(broker, code)
     }
 }

@@ -143,6 +143,10 @@ impl<T> PartitionQueue<T> {
 
     /// Appends a batch. `broken` is why the writer it belongs to may not write any more.
     pub(super) fn push(&mut self, mut batch: PendingBatch<T>, broken: Option<&ProduceError>, effects: &mut Effects<T>) {
+        if self.batches.is_empty() {
+            // While the partition was idle the broker may have forgotten us: expiry, retention, a topic made anew.
+            self.sequence.doubt();
+        }
         if let Some(cause) = broken {
             batch.stage = Stage::Settled(Err(repair::after_earlier_failure(&self.topic_partition, cause, false)));
         }
@@ -168,6 +172,9 @@ impl<T> PartitionQueue<T> {
             return None;
         }
         let next = self.batches.iter().position(PendingBatch::is_waiting)?;
+        if self.batches[next].abandoned {
+            return None;
+        }
         if self.batches[next].stamp.is_none() {
             let identity = identity?;
             // Under a new identity sequences start from 0: not before everything numbered under the old one is settled.

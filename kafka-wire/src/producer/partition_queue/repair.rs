@@ -20,8 +20,40 @@ impl<T> PartitionQueue<T> {
                 AfterDrain::Fail(error) => self.fail_head(error, effects),
             }
         }
+        self.drop_abandoned(effects);
         self.tell(effects);
         self.expire(now, effects);
+    }
+
+    /// A writer takes its batches back. What is in flight is decided by its answer, and not sent again if refused.
+    pub(crate) fn abandon(&mut self, now: Instant, chain: u64, effects: &mut Effects<T>) {
+        for batch in self.batches.iter_mut().filter(|batch| batch.chain == Some(chain)) {
+            batch.abandoned = true;
+        }
+        self.settle(now, effects);
+    }
+
+    /// Ends abandoned batches once nothing is in flight, so that what has a number is known to be written or not.
+    fn drop_abandoned(&mut self, effects: &mut Effects<T>) {
+        if self.in_flight > 0 {
+            return;
+        }
+        let mut dropped = 0;
+        for batch in self
+            .batches
+            .iter_mut()
+            .filter(|batch| batch.abandoned && batch.is_waiting())
+        {
+            let error = ProduceError::abandoned()
+                .at(&self.topic_partition)
+                .with_persistence(batch.possibly_written);
+            batch.stage = Stage::Settled(Err(error));
+            dropped += 1;
+        }
+        if dropped > 0 {
+            tracing::info!(partition = %self.topic_partition, batches = dropped, "batches of an abandoned writer dropped");
+            self.close_gap(effects);
+        }
     }
 
     /// Fails batches whose time is over. One in flight is waited for: its answer is due within the request timeout, and
@@ -165,8 +197,8 @@ pub(super) fn after_earlier_failure(
     possibly_written: bool,
 ) -> ProduceError {
     let text = format!("an earlier batch of the same writer failed: {cause}");
-    let mut error = ProduceError::new(ProduceErrorKind::EarlierBatchFailed, text).at(topic_partition);
-    error.code = cause.code;
-    error.broker = cause.broker;
-    error.with_persistence(possibly_written)
+    ProduceError::new(ProduceErrorKind::EarlierBatchFailed, text)
+        .at(topic_partition)
+        .said_by(cause.broker, cause.code)
+        .with_persistence(possibly_written)
 }

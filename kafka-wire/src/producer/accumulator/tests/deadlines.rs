@@ -78,15 +78,12 @@ fn a_late_batch_that_is_refused_is_not_sent_again() {
 
 #[test]
 fn a_later_success_is_told_after_the_earlier_failure() {
-    let mut feed = Feed::new();
-    feed.submit(0, 0, 1);
-    let first = feed.request();
-    feed.accept(&first, 0);
-    feed.submit(0, 1, 1);
-    feed.wait(Duration::from_secs(60));
-    feed.submit(0, 2, 1);
+    let mut feed = warm_with(|feed| {
+        feed.submit(0, 1, 1);
+        feed.wait(Duration::from_secs(60));
+        feed.submit(0, 2, 1);
+    });
     let sent = feed.requests();
-    feed.acks();
     feed.refuse(&sent[0], ErrorCode::REQUEST_TIMED_OUT);
     feed.accept(&sent[1], 2);
     assert!(feed.outcomes().is_empty(), "in order: the first is not decided");

@@ -186,6 +186,19 @@ impl Feed {
     }
 }
 
+/// A feed whose partition 0 has one acknowledged batch (tag 0, offset 0). What `submit` adds waits behind it meanwhile, so
+/// five of those may be in flight.
+fn warm_with(submit: impl FnOnce(&mut Feed)) -> Feed {
+    let mut feed = Feed::new();
+    feed.submit(0, 0, 1);
+    let first = feed.request();
+    submit(&mut feed);
+    assert!(feed.requests().is_empty());
+    feed.accept(&first, 0);
+    assert_eq!(feed.acks(), [(0, 0)]);
+    feed
+}
+
 fn said(leaders: &HashMap<TopicPartition, Leadership>, of: &TopicPartition) -> Leadership {
     leaders.get(of).copied().unwrap_or(Leadership::Unknown)
 }

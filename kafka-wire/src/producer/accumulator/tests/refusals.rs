@@ -7,14 +7,9 @@ const WRITTEN_OR_NOT: [ErrorCode; 2] = [
     ErrorCode::REQUEST_TIMED_OUT,
 ];
 
-/// A feed whose partition 0 has one acknowledged batch (tag 0, offset 0) and may have five in flight.
+/// A feed whose partition 0 has one acknowledged batch (tag 0, offset 0).
 fn warm() -> Feed {
-    let mut feed = Feed::new();
-    feed.submit(0, 0, 1);
-    let first = feed.request();
-    feed.accept(&first, 0);
-    assert_eq!(feed.acks(), [(0, 0)]);
-    feed
+    warm_with(|_| {})
 }
 
 #[test]
@@ -49,10 +44,11 @@ fn a_retriable_refusal_is_answered_by_the_same_bytes_after_a_pause() {
 
 #[test]
 fn batches_behind_a_refused_one_come_again_after_it_in_order() {
-    let mut feed = warm();
-    for tag in 1..5 {
-        feed.submit(0, tag, 1);
-    }
+    let mut feed = warm_with(|feed| {
+        for tag in 1..5 {
+            feed.submit(0, tag, 1);
+        }
+    });
     let sent = feed.requests();
     assert_eq!(sent.len(), 4);
     feed.refuse(&sent[0], ErrorCode::NOT_ENOUGH_REPLICAS);
@@ -90,10 +86,11 @@ fn a_duplicate_is_persisted_at_an_unknown_offset() {
 
 #[test]
 fn a_lost_connection_repeats_all_of_its_batches_in_order() {
-    let mut feed = warm();
-    for tag in 1..4 {
-        feed.submit(0, tag, 1);
-    }
+    let mut feed = warm_with(|feed| {
+        for tag in 1..4 {
+            feed.submit(0, tag, 1);
+        }
+    });
     let sent = feed.requests();
     for request in &sent {
         feed.lose(request, true);
@@ -200,10 +197,11 @@ fn a_connection_that_failed_before_writing_leaves_the_batch_not_persisted() {
 
 #[test]
 fn batches_of_others_behind_a_failed_one_get_new_numbers_under_a_new_epoch() {
-    let mut feed = warm();
-    for tag in 1..4 {
-        feed.submit(0, tag, 2);
-    }
+    let mut feed = warm_with(|feed| {
+        for tag in 1..4 {
+            feed.submit(0, tag, 2);
+        }
+    });
     let sent = feed.requests();
     feed.refuse(&sent[0], ErrorCode::INVALID_RECORD);
     assert!(
@@ -232,10 +230,11 @@ fn batches_of_others_behind_a_failed_one_get_new_numbers_under_a_new_epoch() {
 
 #[test]
 fn a_batch_that_may_be_written_is_not_renumbered_but_fails() {
-    let mut feed = warm();
-    for tag in 1..4 {
-        feed.submit(0, tag, 2);
-    }
+    let mut feed = warm_with(|feed| {
+        for tag in 1..4 {
+            feed.submit(0, tag, 2);
+        }
+    });
     let sent = feed.requests();
     feed.refuse(&sent[0], ErrorCode::INVALID_RECORD);
     feed.lose(&sent[1], true);
@@ -256,9 +255,10 @@ fn a_broker_that_forgot_us_gets_the_batch_again_under_a_new_epoch() {
         ErrorCode::INVALID_PRODUCER_EPOCH,
         ErrorCode::PRODUCER_FENCED,
     ] {
-        let mut feed = warm();
-        feed.submit(0, 1, 2);
-        feed.submit(0, 2, 1);
+        let mut feed = warm_with(|feed| {
+            feed.submit(0, 1, 2);
+            feed.submit(0, 2, 1);
+        });
         let sent = feed.requests();
         feed.refuse(&sent[0], code);
         feed.refuse(&sent[1], code);
@@ -273,9 +273,10 @@ fn a_broker_that_forgot_us_gets_the_batch_again_under_a_new_epoch() {
 
 #[test]
 fn a_broker_that_forgot_us_while_an_attempt_was_unanswered_cannot_be_asked_again() {
-    let mut feed = warm();
-    feed.submit(0, 1, 2);
-    feed.submit(0, 2, 1);
+    let mut feed = warm_with(|feed| {
+        feed.submit(0, 1, 2);
+        feed.submit(0, 2, 1);
+    });
     let sent = feed.requests();
     feed.lose(&sent[0], true);
     feed.lose(&sent[1], false);
@@ -346,9 +347,10 @@ fn a_used_up_epoch_is_followed_by_a_new_producer_id() {
 
 #[test]
 fn a_batch_too_large_for_the_broker_is_split_and_later_ones_keep_their_numbers() {
-    let mut feed = warm();
-    feed.submit(0, 1, 4);
-    feed.submit(0, 2, 1);
+    let mut feed = warm_with(|feed| {
+        feed.submit(0, 1, 4);
+        feed.submit(0, 2, 1);
+    });
     let sent = feed.requests();
     assert_eq!(only(&sent[1]), (2, 0, 5));
     feed.refuse(&sent[0], ErrorCode::MESSAGE_TOO_LARGE);

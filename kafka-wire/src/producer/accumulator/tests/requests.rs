@@ -21,6 +21,21 @@ fn one_batch_is_in_flight_until_the_first_ack_and_then_five() {
 }
 
 #[test]
+fn after_a_pause_one_batch_goes_alone_again() {
+    let mut feed = warm_with(|_| {});
+    feed.submit(0, 1, 1);
+    feed.submit(0, 2, 1);
+    let first = feed.request();
+    assert_eq!(only(&first), (1, 0, 1), "the broker may have forgotten us meanwhile");
+    feed.refuse(&first, ErrorCode::MESSAGE_TOO_LARGE);
+    assert_eq!(
+        feed.failures(),
+        [(1, ProduceErrorKind::RecordTooLarge, Persistence::NotPersisted)]
+    );
+    assert_eq!(only(&feed.request()), (2, 0, 1));
+}
+
+#[test]
 fn partitions_of_one_leader_share_a_request_and_a_request_has_one_batch_of_each() {
     let mut feed = Feed::new();
     for partition in [2, 0, 1] {
@@ -101,14 +116,11 @@ fn answers_of_several_brokers_in_any_order_keep_each_partition_in_order() {
 
 #[test]
 fn a_later_answer_waits_for_the_earlier_one_to_be_told() {
-    let mut feed = Feed::new();
-    feed.submit(0, 0, 1);
-    let first = feed.request();
-    feed.accept(&first, 0);
-    feed.submit(0, 1, 1);
-    feed.submit(0, 2, 1);
+    let mut feed = warm_with(|feed| {
+        feed.submit(0, 1, 1);
+        feed.submit(0, 2, 1);
+    });
     let two = feed.requests();
-    feed.acks();
     feed.accept(&two[1], 2);
     assert!(feed.acks().is_empty());
     feed.accept(&two[0], 1);

@@ -99,6 +99,8 @@ struct World {
     feed: Feed,
     random: u64,
     calm: bool,
+    /// Whether writers give up their partition now and then.
+    writers_leave: bool,
     logs: Vec<ModelLog>,
     leaders: Vec<Leader>,
     links: HashMap<i32, Link>,
@@ -118,6 +120,7 @@ impl World {
             }),
             random: seed | 1,
             calm: false,
+            writers_leave: false,
             logs: (0..PARTITIONS).map(|_| ModelLog::default()).collect(),
             leaders: vec![Leader { node: 1, epoch: 0 }; PARTITIONS as usize],
             links: NODES.map(|node| (node, Link::default())).into_iter().collect(),
@@ -127,6 +130,14 @@ impl World {
         };
         world.show_leaders();
         world
+    }
+
+    fn run(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.step();
+        }
+        self.calm_down();
+        self.check();
     }
 
     fn below(&mut self, limit: u64) -> u64 {
@@ -155,6 +166,7 @@ impl World {
             15 => self.move_leader(),
             16 => self.deliver_adrift(),
             17 => self.forget(),
+            18 if self.writers_leave => self.abandon(),
             _ => {
                 let pause = self.below(400);
                 self.feed.wait(Duration::from_millis(pause));
@@ -313,6 +325,20 @@ impl World {
         }
     }
 
+    /// A writer gives up its partition.
+    fn abandon(&mut self) {
+        let chains: Vec<_> = self
+            .sent
+            .iter()
+            .filter_map(|sent| Some((sent.chain?, sent.partition)))
+            .collect();
+        if let Some(last) = chains.len().checked_sub(1) {
+            let back = self.below(6) as usize;
+            let (chain, partition) = chains[last.saturating_sub(back)];
+            self.feed.machine.handle_abandoned(self.feed.now, &at(partition), chain);
+        }
+    }
+
     /// No more faults, until everything has an outcome.
     fn calm_down(&mut self) {
         self.calm = true;
@@ -392,12 +418,14 @@ proptest! {
 
     #[test]
     fn what_the_producer_says_is_true_whatever_the_network_does(seed: u64, steps in 20usize..400) {
+        World::new(seed).run(steps);
+    }
+
+    #[test]
+    fn it_stays_true_when_writers_give_up_their_partitions(seed: u64, steps in 20usize..400) {
         let mut world = World::new(seed);
-        for _ in 0..steps {
-            world.step();
-        }
-        world.calm_down();
-        world.check();
+        world.writers_leave = true;
+        world.run(steps);
     }
 }
 
@@ -406,11 +434,7 @@ fn the_model_is_rough_enough_to_reach_every_kind_of_outcome() {
     let (mut persisted, mut refuted, mut possibly, mut split, mut bumped) = (0, 0, 0, 0, 0);
     for seed in 0..200 {
         let mut world = World::new(seed * 7_919 + 1);
-        for _ in 0..300 {
-            world.step();
-        }
-        world.calm_down();
-        world.check();
+        world.run(300);
         for sent in &world.sent {
             match sent.outcome.as_ref().unwrap() {
                 Outcome::Parts(_) => split += 1,

@@ -42,14 +42,11 @@ fn batches_submitted_after_the_failure_fail_at_once_until_the_writer_is_gone() {
 
 #[test]
 fn a_late_failure_of_a_broken_writer_is_told_in_order() {
-    let mut feed = Feed::new();
-    feed.submit(0, 9, 1);
-    let first = feed.request();
-    feed.accept(&first, 0);
-    feed.acks();
-    feed.submit_chained(0, 0, 1, WRITER);
-    feed.submit(0, 8, 1);
-    feed.submit_chained(0, 1, 1, WRITER);
+    let mut feed = warm_with(|feed| {
+        feed.submit_chained(0, 0, 1, WRITER);
+        feed.submit(0, 8, 1);
+        feed.submit_chained(0, 1, 1, WRITER);
+    });
     let sent = feed.requests();
     assert_eq!(sent.len(), 3);
     feed.refuse(&sent[0], ErrorCode::INVALID_RECORD);
@@ -70,14 +67,11 @@ fn a_late_failure_of_a_broken_writer_is_told_in_order() {
 
 #[test]
 fn a_later_batch_with_an_unanswered_attempt_is_possibly_persisted() {
-    let mut feed = Feed::new();
-    feed.submit(0, 9, 1);
-    let first = feed.request();
-    feed.accept(&first, 0);
-    feed.acks();
-    for tag in 0..3 {
-        feed.submit_chained(0, tag, 1, WRITER);
-    }
+    let mut feed = warm_with(|feed| {
+        for tag in 0..3 {
+            feed.submit_chained(0, tag, 1, WRITER);
+        }
+    });
     let sent = feed.requests();
     feed.refuse(&sent[0], ErrorCode::INVALID_RECORD);
     feed.lose(&sent[1], true);
@@ -88,6 +82,71 @@ fn a_later_batch_with_an_unanswered_attempt_is_possibly_persisted() {
         (2, FOLLOWS, Persistence::NotPersisted),
     ];
     assert_eq!(feed.failures(), failed);
+}
+
+#[test]
+fn abandoned_batches_are_not_sent_and_those_of_others_go_on() {
+    let mut feed = Feed::new();
+    for tag in 0..3 {
+        feed.submit_chained(0, tag, 1, WRITER);
+    }
+    feed.submit(0, 3, 1);
+    let in_flight = feed.request();
+    feed.machine.handle_abandoned(feed.now, &at(0), 1);
+    feed.submit_chained(0, 4, 1, WRITER);
+    assert!(feed.outcomes().is_empty(), "in order: the first is in flight");
+    feed.accept(&in_flight, 0);
+    let outcomes = feed.outcomes();
+    assert_eq!(outcomes[0], (0, persisted(0, 1)), "what the broker has written is told");
+    for (tag, outcome) in &outcomes[1..] {
+        let error = outcome.error().unwrap();
+        let expected = (ProduceErrorKind::Abandoned, Persistence::NotPersisted);
+        assert_eq!((error.kind, error.persistence), expected, "{tag}");
+    }
+    assert_eq!(outcomes.len(), 3);
+    let others = feed.request();
+    assert_eq!(only(&others), (3, 0, 1));
+    feed.accept(&others, 1);
+    assert_eq!(feed.outcomes()[0], (3, persisted(1, 1)));
+}
+
+#[test]
+fn abandoning_with_nothing_in_flight_answers_at_once() {
+    let mut feed = Feed::new();
+    feed.leaders
+        .insert(at(0), Leadership::None(ErrorCode::LEADER_NOT_AVAILABLE));
+    feed.submit_chained(0, 0, 1, WRITER);
+    feed.requests();
+    feed.machine.handle_abandoned(feed.now, &at(0), 1);
+    feed.submit_chained(0, 1, 1, WRITER);
+    let failed = [
+        (0, ProduceErrorKind::Abandoned, Persistence::NotPersisted),
+        (1, FOLLOWS, Persistence::NotPersisted),
+    ];
+    assert_eq!(feed.failures(), failed);
+}
+
+#[test]
+fn an_abandoned_batch_whose_attempt_was_lost_is_not_repeated_but_possibly_persisted() {
+    let mut feed = Feed::new();
+    feed.submit_chained(0, 0, 1, WRITER);
+    feed.submit_chained(0, 1, 1, WRITER);
+    let request = feed.request();
+    feed.machine.handle_abandoned(feed.now, &at(0), 1);
+    feed.lose(&request, true);
+    let failed = [
+        (0, ProduceErrorKind::Abandoned, Persistence::PossiblyPersisted),
+        (1, ProduceErrorKind::Abandoned, Persistence::NotPersisted),
+    ];
+    assert_eq!(feed.failures(), failed);
+    feed.wait(Duration::from_secs(10));
+    assert!(feed.requests().is_empty());
+    feed.submit(0, 2, 1);
+    assert_eq!(
+        only(&feed.request()),
+        (2, 1, 0),
+        "numbers that may be taken are not used again"
+    );
 }
 
 #[test]
