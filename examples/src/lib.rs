@@ -1,5 +1,7 @@
 //! What the examples share: a way to Kafka, embedded unless brokers are named, and a way to end.
 
+use std::io::IsTerminal as _;
+
 use goka_core::{Client, ClientConfig};
 use testkit::broker::{BrokerConfig, EmbeddedBroker};
 
@@ -40,6 +42,7 @@ pub fn show_logs() {
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")))
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }
