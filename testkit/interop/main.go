@@ -45,14 +45,21 @@ func must(err error) {
 	}
 }
 
-// load emits records whose keys are not evenly popular, and writes down how often each was used.
+// load emits records whose keys are not evenly popular, and writes down how often each was used, by earlier loads too.
 func load(broker, topic string, records, keys int, truth string) {
 	emitter, err := goka.NewEmitter([]string{broker}, goka.Stream(topic), new(codec.String))
 	must(err)
 	counts := map[string]int64{}
+	if text, err := os.ReadFile(truth); err == nil {
+		must(json.Unmarshal(text, &counts))
+	}
 	var failed atomic.Int64
 	for i := 0; i < records; i++ {
-		key := fmt.Sprintf("user-%05d", (uint64(i)*2654435761+uint64(i/7))%uint64(keys))
+		number := i // every key once, then some of them more often than others
+		if i >= keys {
+			number = int((uint64(i)*2654435761 + uint64(i/7)) % uint64(keys))
+		}
+		key := fmt.Sprintf("user-%05d", number)
 		counts[key]++
 		promise, err := emitter.Emit(key, "click")
 		must(err)
@@ -69,7 +76,7 @@ func load(broker, topic string, records, keys int, truth string) {
 	text, err := json.Marshal(counts)
 	must(err)
 	must(os.WriteFile(truth, text, 0o644))
-	fmt.Printf("%d records of %d keys written to %s\n", records, len(counts), topic)
+	fmt.Printf("%d records written to %s, %d keys so far\n", records, topic, len(counts))
 }
 
 func verify(broker, topic, group, table, truthFile string) {

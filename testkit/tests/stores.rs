@@ -52,7 +52,7 @@ fn redb() -> Scratched {
 fn file(root: &Path, extension: &str) -> Option<PathBuf> {
     let files = std::fs::read_dir(root.join("group"))
         .ok()?
-        .map(|entry| entry.unwrap().path());
+        .filter_map(|entry| Some(entry.ok()?.path()));
     files
         .into_iter()
         .find(|path| path.extension().is_some_and(|found| found == extension))

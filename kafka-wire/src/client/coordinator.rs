@@ -50,8 +50,11 @@ impl Core {
                 return Err(refused);
             }
             debug!(key, %code, "no coordinator yet");
-            core.unless_closed(async { Ok(tokio::time::sleep(pause).await) })
-                .await?;
+            core.unless_closed(async {
+                tokio::time::sleep(pause).await;
+                Ok(())
+            })
+            .await?;
         }
     }
 

@@ -399,7 +399,7 @@ async fn keep_fresh(core: Weak<Core>, wake: Arc<Notify>, mut closed: watch::Rece
             continue;
         }
         drop(strong);
-        let due = due.map_or_else(|| now() + Duration::from_secs(3600), |due| due);
+        let due = due.unwrap_or_else(|| now() + Duration::from_secs(3600));
         tokio::select! {
             () = wake.notified() => {}
             () = tokio::time::sleep_until(due.into()) => {}

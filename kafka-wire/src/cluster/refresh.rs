@@ -97,6 +97,7 @@ impl Refresh {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the tests need some instant")]
 mod tests {
     use super::*;
 

@@ -83,6 +83,7 @@ impl Backoff {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the tests need some instant")]
 mod tests {
     use super::*;
 

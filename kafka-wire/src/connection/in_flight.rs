@@ -320,6 +320,7 @@ fn unsigned_varint(frame: &mut Bytes) -> Option<u32> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the tests need some instant")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -344,5 +344,6 @@ impl Position {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the tests need some instant")]
 #[path = "position_tests.rs"]
 mod tests;
