@@ -25,6 +25,7 @@ pub(super) const SHAPE: Shape = Shape {
     ],
 };
 
+const LEADER_EPOCHS_SINCE: i16 = 4;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -48,7 +49,7 @@ pub(super) fn serve(
                 true => look_up(state, faults, call, &topic.name, asked),
                 false => Err(ErrorCode::INVALID_REQUEST),
             };
-            partitions.push(report(asked.partition_index, result));
+            partitions.push(report(call, asked.partition_index, result));
         }
         topics.push(
             ListOffsetsTopicResponse::default()
@@ -80,7 +81,11 @@ fn look_up(
         .cluster
         .partition(topic, index)
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    let epoch = if call.since(4) { asked.current_leader_epoch } else { -1 };
+    let epoch = if call.since(LEADER_EPOCHS_SINCE) {
+        asked.current_leader_epoch
+    } else {
+        -1
+    };
     partition.check_access(call.node, epoch, true)?;
     let nothing = Found {
         offset: UNKNOWN,
@@ -120,13 +125,20 @@ fn earliest(log: &PartitionLog) -> Found {
     }
 }
 
-fn report(index: i32, result: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn report(call: &Call, index: i32, result: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
     let answer = ListOffsetsPartitionResponse::default().with_partition_index(index);
     match result {
-        Ok(found) => answer
-            .with_offset(found.offset)
-            .with_timestamp(found.timestamp)
-            .with_leader_epoch(found.leader_epoch),
+        Ok(found) => {
+            let epoch = if call.since(LEADER_EPOCHS_SINCE) {
+                found.leader_epoch
+            } else {
+                -1
+            };
+            answer
+                .with_offset(found.offset)
+                .with_timestamp(found.timestamp)
+                .with_leader_epoch(epoch)
+        }
         Err(code) => answer
             .with_error_code(code.0)
             .with_offset(UNKNOWN)

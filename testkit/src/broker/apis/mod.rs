@@ -31,7 +31,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::api::Api;
 use super::config::BrokerConfig;
 use super::core::{BrokerCore, Call, State};
-use super::wire::Malformed;
+use super::wire::{Malformed, Shape};
 
 /// The versions of an API that the broker serves.
 pub(crate) fn served_versions(api: Api) -> RangeInclusive<i16> {
@@ -61,6 +61,34 @@ pub(crate) fn served_versions(api: Api) -> RangeInclusive<i16> {
     }
 }
 
+/// The layout of an API's request.
+pub(crate) fn shape(api: Api) -> &'static Shape {
+    match api {
+        Api::Produce => &produce::SHAPE,
+        Api::Fetch => &fetch::SHAPE,
+        Api::ListOffsets => &list_offsets::SHAPE,
+        Api::Metadata => &metadata::SHAPE,
+        Api::OffsetCommit => &offsets::COMMIT_SHAPE,
+        Api::OffsetFetch => &offsets::FETCH_SHAPE,
+        Api::FindCoordinator => &find_coordinator::SHAPE,
+        Api::JoinGroup => &membership::JOIN_SHAPE,
+        Api::Heartbeat => &membership::HEARTBEAT_SHAPE,
+        Api::LeaveGroup => &membership::LEAVE_SHAPE,
+        Api::SyncGroup => &membership::SYNC_SHAPE,
+        Api::DescribeGroups => &describe_groups::SHAPE,
+        Api::ListGroups => &list_groups::SHAPE,
+        Api::ApiVersions => &api_versions::SHAPE,
+        Api::CreateTopics => &create_topics::SHAPE,
+        Api::DeleteTopics => &delete_topics::SHAPE,
+        Api::DeleteRecords => &delete_records::SHAPE,
+        Api::InitProducerId => &init_producer_id::SHAPE,
+        Api::OffsetForLeaderEpoch => &offset_for_leader_epoch::SHAPE,
+        Api::DescribeConfigs => &describe_configs::SHAPE,
+        Api::DeleteGroups => &delete_groups::SHAPE,
+        Api::DescribeCluster => &describe_cluster::SHAPE,
+    }
+}
+
 /// The versions this cluster admits to: what it serves, unless it poses as an older broker.
 pub(crate) fn advertised_versions(config: &BrokerConfig, api: Api) -> RangeInclusive<i16> {
     let served = served_versions(api);
@@ -79,33 +107,28 @@ pub(crate) fn serve(core: &mut BrokerCore, call: &Call, body: Bytes) -> Result<(
         return Err(Malformed::UnsupportedVersion(call.api, call.version));
     }
     match call.api {
-        Api::Produce => core.run(call, &produce::SHAPE, body, produce::serve),
-        Api::Fetch => core.run(call, &fetch::SHAPE, body, fetch::serve),
-        Api::ListOffsets => core.run(call, &list_offsets::SHAPE, body, list_offsets::serve),
-        Api::Metadata => core.run(call, &metadata::SHAPE, body, metadata::serve),
-        Api::OffsetCommit => core.run(call, &offsets::COMMIT_SHAPE, body, offsets::serve_commit),
-        Api::OffsetFetch => core.run(call, &offsets::FETCH_SHAPE, body, offsets::serve_fetch),
-        Api::FindCoordinator => core.run(call, &find_coordinator::SHAPE, body, find_coordinator::serve),
-        Api::JoinGroup => core.run(call, &membership::JOIN_SHAPE, body, membership::serve_join),
-        Api::Heartbeat => core.run(call, &membership::HEARTBEAT_SHAPE, body, membership::serve_heartbeat),
-        Api::LeaveGroup => core.run(call, &membership::LEAVE_SHAPE, body, membership::serve_leave),
-        Api::SyncGroup => core.run(call, &membership::SYNC_SHAPE, body, membership::serve_sync),
-        Api::DescribeGroups => core.run(call, &describe_groups::SHAPE, body, describe_groups::serve),
-        Api::ListGroups => core.run(call, &list_groups::SHAPE, body, list_groups::serve),
-        Api::ApiVersions => core.run(call, &api_versions::SHAPE, body, api_versions::serve),
-        Api::CreateTopics => core.run(call, &create_topics::SHAPE, body, create_topics::serve),
-        Api::DeleteTopics => core.run(call, &delete_topics::SHAPE, body, delete_topics::serve),
-        Api::DeleteRecords => core.run(call, &delete_records::SHAPE, body, delete_records::serve),
-        Api::InitProducerId => core.run(call, &init_producer_id::SHAPE, body, init_producer_id::serve),
-        Api::OffsetForLeaderEpoch => core.run(
-            call,
-            &offset_for_leader_epoch::SHAPE,
-            body,
-            offset_for_leader_epoch::serve,
-        ),
-        Api::DescribeConfigs => core.run(call, &describe_configs::SHAPE, body, describe_configs::serve),
-        Api::DeleteGroups => core.run(call, &delete_groups::SHAPE, body, delete_groups::serve),
-        Api::DescribeCluster => core.run(call, &describe_cluster::SHAPE, body, describe_cluster::serve),
+        Api::Produce => core.run(call, body, produce::serve),
+        Api::Fetch => core.run(call, body, fetch::serve),
+        Api::ListOffsets => core.run(call, body, list_offsets::serve),
+        Api::Metadata => core.run(call, body, metadata::serve),
+        Api::OffsetCommit => core.run(call, body, offsets::serve_commit),
+        Api::OffsetFetch => core.run(call, body, offsets::serve_fetch),
+        Api::FindCoordinator => core.run(call, body, find_coordinator::serve),
+        Api::JoinGroup => core.run(call, body, membership::serve_join),
+        Api::Heartbeat => core.run(call, body, membership::serve_heartbeat),
+        Api::LeaveGroup => core.run(call, body, membership::serve_leave),
+        Api::SyncGroup => core.run(call, body, membership::serve_sync),
+        Api::DescribeGroups => core.run(call, body, describe_groups::serve),
+        Api::ListGroups => core.run(call, body, list_groups::serve),
+        Api::ApiVersions => core.run(call, body, api_versions::serve),
+        Api::CreateTopics => core.run(call, body, create_topics::serve),
+        Api::DeleteTopics => core.run(call, body, delete_topics::serve),
+        Api::DeleteRecords => core.run(call, body, delete_records::serve),
+        Api::InitProducerId => core.run(call, body, init_producer_id::serve),
+        Api::OffsetForLeaderEpoch => core.run(call, body, offset_for_leader_epoch::serve),
+        Api::DescribeConfigs => core.run(call, body, describe_configs::serve),
+        Api::DeleteGroups => core.run(call, body, delete_groups::serve),
+        Api::DescribeCluster => core.run(call, body, describe_cluster::serve),
     }
 }
 

@@ -41,7 +41,7 @@ use self::connections::{Connection, Timers};
 use super::apis;
 use super::config::BrokerConfig;
 use super::faults::Faults;
-use super::wire::{Header, Malformed, Shape, decode_body, encode_body};
+use super::wire::{Header, Malformed, decode_body, encode_body};
 
 /// A cluster of one to three brokers, as a value.
 #[derive(Debug)]
@@ -179,11 +179,10 @@ impl BrokerCore {
     pub(crate) fn run<R: Request>(
         &mut self,
         call: &Call,
-        shape: &Shape,
         body: Bytes,
         handler: impl FnOnce(&mut State, &mut Faults, &Call, R) -> Served<R::Response>,
     ) -> Result<(), Malformed> {
-        let request = decode_body::<R>(shape, body, call.version)?;
+        let request = decode_body::<R>(apis::shape(call.api), body, call.version)?;
         match handler(&mut self.state, &mut self.faults, call, request) {
             Served::Answer(response) => self.answer(call.now, call.id, &encode_body(&response, call.version)?),
             Served::Later => {}

@@ -1,8 +1,17 @@
 //! The broker by its frames: requests in, answers out, no socket and no clock.
 
+mod compaction;
+mod coordinators;
+mod faults;
+mod fetch;
 mod groups;
+mod hostile;
 mod idempotence;
+mod offsets;
 mod produce;
+mod sessions;
+mod shapes;
+mod topics;
 mod versions;
 
 use std::time::{Duration, Instant};
@@ -12,9 +21,11 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::messages::{ApiKey, FetchRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName};
+use kafka_protocol::messages::{
+    ApiKey, FetchRequest, FetchResponse, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+};
 use kafka_protocol::protocol::{Decodable, Encodable, Request, StrBytes};
-use kafka_wire::protocol::batch::BatchBuilder;
+use kafka_wire::protocol::batch::{BatchBuilder, Batches};
 use kafka_wire::{Compression, TopicId};
 
 use super::core::{BrokerCore, ConnectionId, Output};
@@ -206,4 +217,28 @@ fn fetch_request(topic: &str, offset: i64) -> FetchRequest {
         .with_min_bytes(1)
         .with_session_epoch(-1)
         .with_topics(vec![topic])
+}
+
+/// The answer for the only partition of the only topic.
+fn only(mut response: FetchResponse) -> PartitionData {
+    assert_eq!(response.responses.len(), 1);
+    response.responses.remove(0).partitions.remove(0)
+}
+
+/// The offsets of the records in fetched bytes, whole batches only.
+fn offsets_in(data: &PartitionData) -> Vec<i64> {
+    let bytes = data.records.clone().unwrap_or_default();
+    let mut offsets = Vec::new();
+    for batch in Batches::new(&bytes) {
+        let mut scratch = Vec::new();
+        let batch = batch.unwrap();
+        batch.verify_crc().unwrap();
+        offsets.extend(
+            batch
+                .records(&mut scratch)
+                .unwrap()
+                .map(|record| record.unwrap().offset),
+        );
+    }
+    offsets
 }

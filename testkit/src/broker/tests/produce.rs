@@ -162,8 +162,11 @@ fn a_compacted_topic_names_the_records_without_a_key() {
         &[(Some("a"), None), (None, Some("2")), (None, Some("3"))],
         Compression::Lz4,
     );
+    for version in 3..=12 {
+        let response = fixture.produce_to(1, version, "t", records.clone());
+        assert_eq!(code(&response), ErrorCode::INVALID_RECORD, "version {version}");
+    }
     let response = fixture.produce("t", records);
-    assert_eq!(code(&response), ErrorCode::INVALID_RECORD);
     assert_eq!(
         response
             .record_errors
