@@ -2,7 +2,7 @@
 //!
 //! - `replay`: the client, given Kafka's answers, asks for the very bytes it asked Kafka for, and finds what it found.
 //! - `codec`: every frame decodes to the last byte and encodes to the same bytes; cut short it is an error.
-//! - `topics`, `groups`: what Kafka's answers say, value by value.
+//! - `topics`, `groups`, `records`: what Kafka's answers say, value by value.
 //! - `embedded`: the embedded broker understands every request, and says what Kafka said.
 //!
 //! See `testkit/golden/README.md`.
@@ -15,6 +15,8 @@ mod codec;
 mod embedded;
 #[path = "golden_frames/groups.rs"]
 mod groups;
+#[path = "golden_frames/records.rs"]
+mod records;
 #[path = "golden_frames/replay.rs"]
 mod replay;
 #[path = "golden_frames/topics.rs"]
@@ -33,8 +35,10 @@ const SPOKEN: &[ApiKey] = &[
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
     ApiKey::DescribeConfigs,
+    ApiKey::Fetch,
     ApiKey::FindCoordinator,
     ApiKey::Heartbeat,
+    ApiKey::InitProducerId,
     ApiKey::JoinGroup,
     ApiKey::LeaveGroup,
     ApiKey::ListOffsets,
@@ -42,6 +46,7 @@ const SPOKEN: &[ApiKey] = &[
     ApiKey::OffsetCommit,
     ApiKey::OffsetFetch,
     ApiKey::OffsetForLeaderEpoch,
+    ApiKey::Produce,
     ApiKey::SyncGroup,
 ];
 

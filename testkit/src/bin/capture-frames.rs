@@ -4,7 +4,7 @@
 //! cargo run -p testkit --bin capture-frames -- --brokers 127.0.0.1:PORT --broker-name "Apache Kafka 4.1.2"
 //! ```
 //!
-//! `testkit/golden/README.md` says how to prepare the broker. The files in `testkit/golden` are replaced.
+//! `testkit/golden/README.md` says how to start and prepare the broker. The files in `testkit/golden` are replaced.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -29,6 +29,8 @@ async fn main() -> Result<(), Failure> {
     awake_coordinators(&bootstrap).await?;
     let session = Session::new(&bootstrap, Arc::new(recorder.clone()), |step| recorder.begin(step))?;
     session.run().await?;
+    session.read_java_topics().await?;
+    session.close().await;
     write(&arguments, recorder.take())
 }
 

@@ -1,8 +1,9 @@
 //! A connector behind which a recording answers.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -16,8 +17,12 @@ use super::recorder::{take_frame, without_correlation_id};
 /// Room for what is under way in one direction.
 const PIPE_BYTES: usize = 64 * 1024;
 
+/// Before an answer is given again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// Answers every request with what a broker answered to the very same bytes, in the order of the recording; the last
-/// answer is given again and again. A request that was not recorded is never answered.
+/// answer is given again and again, once a second: who polls has to wait for it, as for a broker with nothing new. A
+/// request that was not recorded is never answered.
 ///
 /// Correlation ids count requests of a connection and are left out of the comparison. So is what ApiVersions says of the
 /// client, whose version changes with every release.
@@ -28,9 +33,15 @@ pub struct Replay {
 
 #[derive(Debug, Default)]
 struct Heard {
-    answers: BTreeMap<Question, VecDeque<Bytes>>,
-    asked: BTreeSet<Question>,
+    answers: BTreeMap<Question, Answers>,
     unexpected: Vec<Bytes>,
+}
+
+#[derive(Debug, Default)]
+struct Answers {
+    recorded: Vec<Bytes>,
+    /// How many were given.
+    next: usize,
 }
 
 /// API and version, the rest of the request.
@@ -42,7 +53,7 @@ impl Replay {
         let mut heard = Heard::default();
         for exchange in recorded {
             let answers = heard.answers.entry(question(&exchange.request)).or_default();
-            answers.push_back(exchange.response);
+            answers.recorded.push(exchange.response);
         }
         Self {
             heard: Arc::new(Mutex::new(heard)),
@@ -54,12 +65,12 @@ impl Replay {
         self.lock().unexpected.clone()
     }
 
-    /// Beginnings of recorded requests that nobody has asked yet.
+    /// API and version of recorded requests that nobody has made yet.
     pub fn unasked(&self) -> Vec<(i16, i16)> {
         let heard = self.lock();
-        let unasked = heard.answers.keys().filter(|question| !heard.asked.contains(*question));
+        let unasked = heard.answers.iter().filter(|(_, answers)| answers.next == 0);
         let number = |api: &[u8], at: usize| api.get(at..at + 2).map_or(-1, |b| i16::from_be_bytes([b[0], b[1]]));
-        unasked.map(|(api, _)| (number(api, 0), number(api, 2))).collect()
+        unasked.map(|((api, _), _)| (number(api, 0), number(api, 2))).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {
@@ -70,10 +81,12 @@ impl Replay {
         let mut received = BytesMut::new();
         while matches!(stream.read_buf(&mut received).await, Ok(1..)) {
             while let Some(request) = take_frame(&mut received) {
-                let answer = self.lock().answer(&request);
-                if let Some(answer) = answer
-                    && stream.write_all(&answer).await.is_err()
-                {
+                let found = self.lock().answer(&request);
+                let Some((answer, again)) = found else { continue };
+                if again {
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+                if stream.write_all(&answer).await.is_err() {
                     return;
                 }
             }
@@ -91,24 +104,21 @@ impl Connector for Replay {
 }
 
 impl Heard {
-    /// The recorded answer with its length, under the correlation id of this request.
-    fn answer(&mut self, request: &Bytes) -> Option<Bytes> {
+    /// The recorded answer with its length, under the correlation id of this request, and whether it was given before.
+    fn answer(&mut self, request: &Bytes) -> Option<(Bytes, bool)> {
         let question = question(request);
         let Some(answers) = self.answers.get_mut(&question) else {
             self.unexpected.push(request.clone());
             return None;
         };
-        let recorded = if answers.len() > 1 {
-            answers.pop_front()
-        } else {
-            answers.front().cloned()
-        }?;
-        self.asked.insert(question);
+        let again = answers.next == answers.recorded.len();
+        answers.next = (answers.next + 1).min(answers.recorded.len());
+        let recorded = answers.recorded.get(answers.next - 1)?;
         let mut answer = BytesMut::new();
         answer.put_u32(u32::try_from(recorded.len()).ok()?);
         answer.put_slice(request.get(4..8)?);
         answer.put_slice(recorded.get(4..)?);
-        Some(answer.freeze())
+        Some((answer.freeze(), again))
     }
 }
 
@@ -139,7 +149,7 @@ mod tests {
         answer
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn answers_come_in_recorded_order_under_the_correlation_id_of_the_question() {
         let replay = Replay::new([
             exchange(&[0, 3, 0, 9, 0, 0, 0, 1, 7], &[0, 0, 0, 1, 10]),
@@ -147,12 +157,14 @@ mod tests {
             exchange(&[0, 3, 0, 9, 0, 0, 0, 3, 8], &[0, 0, 0, 3, 30]),
         ]);
         let mut stream = replay.connect("anywhere", 1).await.unwrap();
+        let begun = tokio::time::Instant::now();
         for (id, expected) in [(5, 10), (6, 20), (7, 20)] {
             assert_eq!(
                 ask(&mut stream, &[0, 3, 0, 9, 0, 0, 0, id, 7]).await,
                 [0, 0, 0, id, expected]
             );
         }
+        assert!(begun.elapsed() >= AGAIN_AFTER, "the last one was given before");
         assert_eq!(replay.unasked(), [(3, 9)]);
         assert!(replay.unexpected().is_empty());
     }
@@ -162,7 +174,7 @@ mod tests {
         let replay = Replay::new([exchange(&[0, 3, 0, 9, 0, 0, 0, 1, 7], &[0, 0, 0, 1, 10])]);
         let mut stream = replay.connect("anywhere", 1).await.unwrap();
         let other = [0, 3, 0, 9, 0, 0, 0, 1, 6];
-        let asked = tokio::time::timeout(std::time::Duration::from_secs(60), ask(&mut stream, &other)).await;
+        let asked = tokio::time::timeout(Duration::from_secs(60), ask(&mut stream, &other)).await;
         assert!(asked.is_err());
         assert_eq!(replay.unexpected(), [Bytes::copy_from_slice(&other)]);
         assert_eq!(replay.unasked(), [(3, 9)]);

@@ -15,7 +15,11 @@ async fn our_client_asks_in_the_recorded_bytes_and_finds_what_kafka_said() {
     let replay = Replay::new(files().into_iter().flat_map(|file| file.exchanges));
     let bootstrap = ["golden:9092".to_owned()];
     let session = Session::new(&bootstrap, Arc::new(replay.clone()), |_| ()).unwrap();
-    let ended = tokio::time::timeout(LONG, session.run()).await;
+    let whole = async {
+        session.run().await?;
+        session.read_java_topics().await
+    };
+    let ended = tokio::time::timeout(LONG, whole).await;
     assert_eq!(
         replay.unexpected(),
         Vec::<bytes::Bytes>::new(),

@@ -91,7 +91,7 @@ fn a_topics_configuration_holds_what_it_was_created_with() {
             .find(|c| c.name.as_str() == name)
             .and_then(|c| c.value.as_deref())
     };
-    assert_eq!(value("cleanup.policy"), Some("compact"));
+    assert_eq!(value("retention.ms"), Some("-1"));
     assert_eq!(value("delete.retention.ms"), Some("86400000"));
 }
 
@@ -99,8 +99,8 @@ fn a_topics_configuration_holds_what_it_was_created_with() {
 fn offsets_are_listed_with_timestamp_and_leader_epoch() {
     for (step, offset, timestamp, epoch) in [
         ("the earliest offset is asked for", 0, -1, 0),
-        ("the latest offset is asked for", 0, -1, 0),
-        ("the offset at a time is asked for", -1, -1, -1),
+        ("the latest offset is asked for", 9, -1, 0),
+        ("the offset at a time is asked for", 1, 1001, 0),
     ] {
         let (version, exchange) = &exchanges(ApiKey::ListOffsets, step)[0];
         let (_, response) = codec::response::<ListOffsetsRequest>(&exchange.response, *version).unwrap();
@@ -127,7 +127,7 @@ fn the_epoch_of_the_leader_ends_at_the_end_of_the_log() {
     let partition = &response.topics[0].partitions[0];
     assert_eq!(
         (partition.error_code, partition.leader_epoch, partition.end_offset),
-        (0, 0, 0)
+        (0, 0, 9)
     );
 }
 
