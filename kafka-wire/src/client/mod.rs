@@ -37,7 +37,7 @@ pub enum ConnectionClass {
     /// Produce.
     Produce,
     /// Fetch: waits at the broker for data, and the broker answers the requests of one connection in turn. Each lane of each
-    /// fetcher has its own; see [`FetchLanes`].
+    /// fetcher has its own; see `FetchLanes`.
     Fetch(u64),
     /// JoinGroup and SyncGroup: wait at the broker for the other members.
     GroupBlocking,

@@ -13,7 +13,7 @@
 //!
 //! Every batch gets one outcome, within `delivery_timeout` plus `request_timeout`: it is persisted, it is certainly not, or
 //! nobody can tell ([`Persistence`]). Outcomes of a partition come in the order of its batches. See the machines for the
-//! rules: [`accumulator`] what is sent when, [`partition_queue`] what answers mean, [`sequence`] the numbering, [`verdict`] the
+//! rules: `accumulator` what is sent when, `partition_queue` what answers mean, `sequence` the numbering, `verdict` the
 //! error table.
 //!
 //! Not here: transactions, and waiting for room on behalf of the caller.

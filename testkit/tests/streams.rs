@@ -1,0 +1,64 @@
+//! What an application may expect of processors, views and emitters, on the embedded cluster and on Apache Kafka.
+//!
+//! Written and run as `behaviour` is: every test is an `async fn(Cluster)` and runs on each kind of cluster; those of `faults` need
+//! a broker that fails on command and run on the embedded kind only.
+
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+#[path = "streams/app.rs"]
+mod app;
+#[allow(dead_code, reason = "shared with another suite")]
+#[path = "behaviour/cluster.rs"]
+mod cluster;
+#[path = "streams/counting.rs"]
+mod counting;
+#[allow(dead_code, reason = "shared with another suite")]
+#[path = "behaviour/cuts.rs"]
+mod cuts;
+#[path = "streams/errors.rs"]
+mod errors;
+
+/// Makes a test of each function, per kind of cluster. A function that is left out of the list is dead code, which the compiler
+/// tells.
+macro_rules! on_each_cluster {
+    ($($file:ident: { $($test:ident,)+ })+) => {
+        mod embedded {
+            $(mod $file {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$file::$test(crate::cluster::Cluster::embedded().await).await;
+                })+
+            })+
+        }
+
+        #[cfg(feature = "real-kafka")]
+        mod kafka {
+            $(mod $file {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$file::$test(crate::cluster::Cluster::kafka().await).await;
+                })+
+            })+
+        }
+    };
+}
+
+on_each_cluster! {
+    counting: {
+        a_deleted_row_is_gone_from_table_view_and_changelog,
+        a_restart_goes_on_where_it_stopped_and_recovers_nothing,
+        a_view_answers_only_once_it_has_recovered,
+        counts_are_exact_in_table_view_changelog_and_offsets,
+        without_its_state_everything_is_recovered,
+    }
+    errors: {
+        a_callback_error_ends_the_run_and_names_the_record,
+        a_failed_callback_leaves_no_effects_behind,
+        a_missing_input_is_named,
+        a_panic_ends_the_run_and_names_the_record,
+        a_record_that_does_not_decode_ends_the_run_and_names_it,
+        a_table_topic_that_would_lose_rows_is_refused,
+        a_value_of_another_codec_is_an_error_of_the_view,
+        inputs_with_unequal_partitions_are_refused_naming_both,
+    }
+}
