@@ -159,9 +159,10 @@ impl Following {
             lag: self.follower.lag(position),
             overlay_bytes,
         };
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+        // Last: whoever waited for it finds the statistics of a recovered table.
         if stats.recovered && matches!(*self.state.borrow(), ViewState::Recovering) {
             self.state.send_replace(ViewState::Running);
         }
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }
 }
