@@ -15,8 +15,14 @@ mod counting;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cuts.rs"]
 mod cuts;
+#[path = "streams/emitting.rs"]
+mod emitting;
 #[path = "streams/errors.rs"]
 mod errors;
+#[path = "streams/outputs.rs"]
+mod outputs;
+#[path = "streams/rebalance.rs"]
+mod rebalance;
 
 /// Makes a test of each function, per kind of cluster. A function that is left out of the list is dead code, which the compiler
 /// tells.
@@ -60,5 +66,24 @@ on_each_cluster! {
         a_table_topic_that_would_lose_rows_is_refused,
         a_value_of_another_codec_is_an_error_of_the_view,
         inputs_with_unequal_partitions_are_refused_naming_both,
+    }
+    emitting: {
+        a_full_buffer_says_so_and_has_room_again,
+        a_missing_topic_is_named,
+        a_record_too_large_for_the_topic_is_an_error_and_finish_counts_it,
+        receipts_tell_where_records_are,
+        records_of_a_key_keep_their_order_and_murmur2_is_a_choice,
+    }
+    outputs: {
+        a_loop_brings_records_to_the_rows_of_other_keys,
+        a_stateless_graph_forwards_everything_in_order,
+        emitted_records_lie_in_the_partition_of_their_key_with_their_headers,
+        inputs_of_one_group_share_its_rows,
+        tombstones_reach_nullable_inputs_and_are_skipped_elsewhere,
+    }
+    rebalance: {
+        a_member_that_is_cut_off_is_replaced_and_comes_back,
+        connections_cut_again_and_again_lose_and_double_nothing,
+        members_that_come_and_go_leave_the_counts_exact,
     }
 }
