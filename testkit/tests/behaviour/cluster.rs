@@ -10,7 +10,7 @@ use kafka_wire::protocol::batch::{Batches, Header};
 use kafka_wire::protocol::compression::CodecId;
 use kafka_wire::{
     Client, ClientConfig, Compression, FetchedBatch, Fetcher, FetcherConfig, IsolationLevel, OffsetReset, Partitioner,
-    Producer, ProducerConfig, ProducerRecord, RecordCursor, StartOffset, TopicPartition,
+    Producer, ProducerConfig, ProducerRecord, RecordCursor, StartOffset, TopicPartition, TopicProducer,
 };
 use testkit::broker::{BrokerConfig, EmbeddedBroker};
 
@@ -120,8 +120,7 @@ impl Cluster {
     /// Appends values to a partition and waits until they are there.
     pub(crate) async fn write<V: AsRef<[u8]>>(&self, topic: &str, partition: i32, values: impl IntoIterator<Item = V>) {
         let producer = self.producer(ProducerConfig::default());
-        let sender = within("a topic's look-up", producer.topic(topic, Partitioner::Fnv1a)).await;
-        let sender = sender.unwrap();
+        let sender = sender(&producer, topic).await;
         for value in values {
             let record = ProducerRecord {
                 value: Some(value.as_ref()),
@@ -201,6 +200,22 @@ pub(crate) fn records_of(batch: FetchedBatch) -> Vec<Found> {
         });
     }
     found
+}
+
+/// A sender for one topic.
+pub(crate) async fn sender(producer: &Producer, topic: &str) -> TopicProducer {
+    within("a topic's look-up", producer.topic(topic, Partitioner::Fnv1a))
+        .await
+        .unwrap()
+}
+
+/// A record whose key and value are `text`.
+pub(crate) fn keyed(text: &str) -> ProducerRecord<'_> {
+    ProducerRecord {
+        key: Some(text.as_bytes()),
+        value: Some(text.as_bytes()),
+        ..ProducerRecord::default()
+    }
 }
 
 /// A producer configuration with a codec.

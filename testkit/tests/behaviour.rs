@@ -1,0 +1,99 @@
+//! What an application may expect of the client, on the embedded cluster and on Apache Kafka.
+//!
+//! Every test is written once, as an `async fn(Cluster)`, and runs on each kind of cluster: `embedded` always, `kafka` with the
+//! feature `real-kafka`, on the cluster that `KAFKA_BOOTSTRAP` names:
+//!
+//! ```sh
+//! eval "$(testkit/kafka/kafka start)" && export KAFKA_BOOTSTRAP
+//! cargo test -p testkit --features real-kafka --test behaviour
+//! ```
+//!
+//! A difference between the two kinds is a defect of the embedded cluster, or of the test.
+
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+#[path = "behaviour/admin.rs"]
+mod admin;
+#[allow(dead_code, reason = "shared with another suite")]
+#[path = "behaviour/cluster.rs"]
+mod cluster;
+#[path = "behaviour/cut_connections.rs"]
+mod cut_connections;
+#[allow(dead_code, reason = "shared with another suite")]
+#[path = "behaviour/cuts.rs"]
+mod cuts;
+#[path = "behaviour/fetch.rs"]
+mod fetch;
+#[path = "behaviour/produce.rs"]
+mod produce;
+#[path = "behaviour/refusals.rs"]
+mod refusals;
+
+/// Makes a test of each function, per kind of cluster: `embedded::admin::..` and `kafka::admin::..`. A function that is left
+/// out of the list is dead code, which the compiler tells.
+macro_rules! on_each_cluster {
+    ($($file:ident: { $($test:ident,)+ })+) => {
+        mod embedded {
+            $(mod $file {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$file::$test(crate::cluster::Cluster::embedded().await).await;
+                })+
+            })+
+        }
+
+        #[cfg(feature = "real-kafka")]
+        mod kafka {
+            $(mod $file {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$file::$test(crate::cluster::Cluster::kafka().await).await;
+                })+
+            })+
+        }
+    };
+}
+
+on_each_cluster! {
+    admin: {
+        a_deleted_topic_is_gone_and_its_successor_has_another_id,
+        an_existing_topic_is_refused_and_its_neighbour_is_created,
+        created_topics_are_described_in_the_order_asked_for,
+        impossible_topics_are_refused_each_with_its_own_code,
+        offsets_are_found_by_end_and_by_time,
+        one_question_is_answered_for_partitions_of_several_leaders,
+        the_cluster_lists_the_brokers_we_started_from,
+        the_configuration_in_force_holds_what_was_set_and_the_defaults,
+        whatever_is_asked_of_a_missing_topic_the_answer_names_it,
+    }
+    cut_connections: {
+        a_partition_writers_batches_are_written_once_and_in_order,
+        a_reader_gets_every_record_once_and_in_order,
+        sent_records_are_written_once_and_in_order,
+    }
+    fetch: {
+        a_batch_larger_than_the_limit_is_delivered,
+        a_paused_partition_rests_until_it_is_resumed,
+        a_reader_that_starts_at_the_end_is_told_so_by_an_empty_batch,
+        a_slow_reader_pauses_only_its_own_partition,
+        a_topic_that_appears_later_is_read_from_its_first_record,
+        a_waiting_fetch_is_woken_by_the_first_record,
+        an_offset_outside_the_log_is_told_or_jumped_from,
+        reading_starts_at_the_beginning_at_an_offset_or_at_the_end,
+        two_fetchers_of_one_client_do_not_wait_for_each_other,
+    }
+    produce: {
+        a_partition_writers_batches_are_acknowledged_in_order,
+        on_log_append_time_topics_the_brokers_clock_counts,
+        receipts_of_many_tasks_tell_where_each_record_is,
+        records_come_back_as_they_were_sent,
+        records_come_back_as_they_were_sent_in_lz4,
+        records_come_back_as_they_were_sent_in_snappy,
+    }
+    refusals: {
+        a_full_buffer_holds_senders_back_until_there_is_room,
+        a_missing_topic_and_a_missing_partition_are_named,
+        a_record_larger_than_a_request_is_refused_before_it_is_sent,
+        a_record_the_topic_does_not_take_fails_alone_and_the_error_names_its_size,
+    }
+}

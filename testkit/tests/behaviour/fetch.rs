@@ -1,0 +1,301 @@
+//! Reading: where it starts, that it waits and goes on, and that readers do not disturb each other.
+
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use kafka_protocol::messages::{DeleteRecordsRequest, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use kafka_wire::rpc::ConnectionClass;
+use kafka_wire::{
+    FetchError, FetchErrorKind, Fetcher, FetcherConfig, OffsetReset, PartitionFetch, ProducerConfig, StartOffset,
+    TopicPartition,
+};
+
+use crate::cluster::{Cluster, Found, eventually, keyed, records_of, sender, within};
+
+/// How long a broker may hold a fetch, for tests that tell waiting from not waiting.
+const LONG: Duration = Duration::from_secs(20);
+
+fn read(fetcher: &Fetcher, topic: &str, start: StartOffset, reset: OffsetReset) -> PartitionFetch {
+    fetcher.fetch(TopicPartition::new(topic, 0), start, reset)
+}
+
+/// The next batch that has records.
+async fn next(fetch: &mut PartitionFetch) -> Vec<Found> {
+    loop {
+        let batch = within("a batch", fetch.next()).await.expect("more to read").unwrap();
+        let found = records_of(batch);
+        if !found.is_empty() {
+            return found;
+        }
+    }
+}
+
+/// The values from here on until `count` are there.
+async fn values(fetch: &mut PartitionFetch, count: usize) -> Vec<String> {
+    let mut values: Vec<String> = Vec::new();
+    while values.len() < count {
+        values.extend(next(fetch).await.iter().map(|found| found.text().to_owned()));
+    }
+    values
+}
+
+async fn error(fetch: &mut PartitionFetch) -> FetchError {
+    loop {
+        match within("an error", fetch.next()).await.expect("an error") {
+            Ok(batch) => assert!(batch.records.is_empty()),
+            Err(error) => return error,
+        }
+    }
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|n| n.to_string()).collect()
+}
+
+/// Deletes the records before an offset, as retention does.
+async fn delete_before(cluster: &Cluster, topic: &str, offset: i64) {
+    let client = cluster.client();
+    let described = client.admin().describe_topics(&[topic]).await.unwrap().remove(0);
+    let leader = described.partitions[0].leader.unwrap();
+    let name = TopicName(StrBytes::from_string(topic.to_owned()));
+    let partition = DeleteRecordsPartition::default()
+        .with_partition_index(0)
+        .with_offset(offset);
+    let topics = vec![
+        DeleteRecordsTopic::default()
+            .with_name(name)
+            .with_partitions(vec![partition]),
+    ];
+    let request = DeleteRecordsRequest::default()
+        .with_topics(topics)
+        .with_timeout_ms(30_000);
+    let called = client.call(leader, ConnectionClass::General, request, None, Duration::from_secs(30));
+    let response = within("the deletion", called).await.unwrap();
+    assert_eq!(response.topics[0].partitions[0].error_code, 0);
+    assert_eq!(cluster.bounds(topic, 0).await.0, offset);
+}
+
+pub(crate) async fn reading_starts_at_the_beginning_at_an_offset_or_at_the_end(cluster: Cluster) {
+    let topic = cluster.topic(1, &[]).await;
+    cluster.write(&topic, 0, numbers(0..10)).await;
+    let fetcher = cluster.fetcher(FetcherConfig::default());
+    let start = |start| read(&fetcher, &topic, start, OffsetReset::Error);
+    let mut earliest = start(StartOffset::Earliest);
+    let mut middle = start(StartOffset::Offset(7));
+    let mut end = start(StartOffset::Offset(10));
+    let mut latest = start(StartOffset::Latest);
+    assert_eq!(values(&mut earliest, 10).await, numbers(0..10));
+    assert_eq!(values(&mut middle, 3).await, numbers(7..10));
+    // Its first answer shows that it has found the end; what comes later is new to it.
+    eventually("the end of the log", || async { latest.watermarks().high == 10 }).await;
+    cluster.write(&topic, 0, ["new"]).await;
+    for fetch in [&mut earliest, &mut middle, &mut end, &mut latest] {
+        assert_eq!(values(fetch, 1).await, ["new"]);
+        assert!(!fetch.topic_id().is_zero());
+        let watermarks = fetch.watermarks();
+        assert_eq!((watermarks.log_start, watermarks.high), (0, 11));
+    }
+}
+
+pub(crate) async fn a_waiting_fetch_is_woken_by_the_first_record(cluster: Cluster) {
+    let topic = cluster.topic(1, &[]).await;
+    let fetcher = cluster.fetcher(FetcherConfig {
+        max_wait: LONG,
+        ..FetcherConfig::default()
+    });
+    let mut fetch = read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error);
+    for n in 0..5 {
+        // By now the fetch lies at the broker.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let written = Instant::now();
+        cluster.write(&topic, 0, [n.to_string()]).await;
+        assert_eq!(values(&mut fetch, 1).await, [n.to_string()]);
+        assert!(written.elapsed() < LONG / 2, "came after {:?}", written.elapsed());
+    }
+}
+
+pub(crate) async fn a_paused_partition_rests_until_it_is_resumed(cluster: Cluster) {
+    let topic = cluster.topic(1, &[]).await;
+    cluster.write(&topic, 0, ["before"]).await;
+    let fetcher = cluster.fetcher(FetcherConfig::default());
+    let mut fetch = read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error);
+    assert_eq!(values(&mut fetch, 1).await, ["before"]);
+    fetch.pause();
+    // What was asked for before the pause is still delivered: wait until nothing is under way.
+    tokio::time::sleep(FetcherConfig::default().max_wait * 3).await;
+    while let Some(batch) = fetch.try_next() {
+        assert!(records_of(batch.unwrap()).is_empty());
+    }
+    cluster.write(&topic, 0, ["while paused"]).await;
+    let resting = tokio::time::timeout(FetcherConfig::default().max_wait * 3, fetch.next());
+    assert!(resting.await.is_err(), "a paused partition was read");
+    fetch.resume();
+    assert_eq!(values(&mut fetch, 1).await, ["while paused"]);
+}
+
+pub(crate) async fn an_offset_outside_the_log_is_told_or_jumped_from(cluster: Cluster) {
+    let topic = cluster.topic(1, &[]).await;
+    cluster.write(&topic, 0, numbers(0..10)).await;
+    delete_before(&cluster, &topic, 4).await;
+    let fetcher = cluster.fetcher(FetcherConfig::default());
+    for offset in [0, 3, 11, 1_000_000] {
+        let start = |reset| read(&fetcher, &topic, StartOffset::Offset(offset), reset);
+        let (mut told, mut earliest, mut latest) = (
+            start(OffsetReset::Error),
+            start(OffsetReset::Earliest),
+            start(OffsetReset::Latest),
+        );
+        let error = error(&mut told).await;
+        let FetchErrorKind::OffsetOutOfRange { log_start, log_end } = error.kind else {
+            panic!("{error}");
+        };
+        let end = cluster.bounds(&topic, 0).await.1;
+        assert_eq!((error.offset, log_start, log_end), (offset, 4, end));
+        assert!(error.to_string().contains(&format!("{topic}-0")), "{error}");
+        assert!(
+            within("the end", told.next()).await.is_none(),
+            "something after the error"
+        );
+
+        assert_eq!(values(&mut earliest, 6).await[..6], numbers(4..10));
+        eventually("the end of the log", || async { latest.watermarks().high == end }).await;
+        assert!(latest.try_next().is_none_or(|batch| batch.unwrap().records.is_empty()));
+        if end == 10 && offset == 1_000_000 {
+            cluster.write(&topic, 0, ["new"]).await;
+            assert_eq!(values(&mut latest, 1).await, ["new"]);
+        }
+    }
+}
+
+pub(crate) async fn a_topic_that_appears_later_is_read_from_its_first_record(cluster: Cluster) {
+    let topic = crate::cluster::unique("later");
+    let fetcher = cluster.fetcher(FetcherConfig::default());
+    let mut fetch = read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error);
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), fetch.next())
+            .await
+            .is_err()
+    );
+    let new = kafka_wire::admin::NewTopic::new(&topic, 1);
+    let created = within("an answer", cluster.client().admin().create_topics(&[new]))
+        .await
+        .unwrap();
+    assert!(created[0].1.is_ok());
+    cluster.write(&topic, 0, ["first"]).await;
+    assert_eq!(values(&mut fetch, 1).await, ["first"]);
+}
+
+pub(crate) async fn a_batch_larger_than_the_limit_is_delivered(cluster: Cluster) {
+    let topic = cluster.topic(1, &[]).await;
+    let large = "x".repeat(100_000);
+    cluster.write(&topic, 0, ["before", &large, "after"]).await;
+    let fetcher = cluster.fetcher(FetcherConfig {
+        max_bytes: 1000,
+        partition_max_bytes: 1000,
+        partition_buffer_bytes: 1000,
+        ..FetcherConfig::default()
+    });
+    let mut fetch = read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error);
+    assert_eq!(values(&mut fetch, 3).await, ["before", &large, "after"]);
+}
+
+pub(crate) async fn a_reader_that_starts_at_the_end_is_told_so_by_an_empty_batch(cluster: Cluster) {
+    let topic = cluster.topic(1, &[]).await;
+    let fetcher = cluster.fetcher(FetcherConfig::default());
+    let mut empty = read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error);
+    let batch = within("word of the end", empty.next()).await.unwrap().unwrap();
+    assert!(batch.at_end && batch.records.is_empty());
+    assert_eq!((batch.fetch_offset, batch.next_offset, batch.high_watermark), (0, 0, 0));
+
+    cluster.write(&topic, 0, numbers(0..3)).await;
+    let mut fetch = read(&fetcher, &topic, StartOffset::Offset(3), OffsetReset::Error);
+    let batch = within("word of the end", fetch.next()).await.unwrap().unwrap();
+    assert!(batch.at_end && batch.records.is_empty());
+    assert_eq!((batch.next_offset, batch.high_watermark), (3, 3));
+
+    // Whoever reads from the start hears of the end with the last records, or just after them.
+    let mut fetch = read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error);
+    let end = within("the end", async {
+        loop {
+            let batch = fetch.next().await.unwrap().unwrap();
+            if batch.at_end {
+                return batch.next_offset;
+            }
+        }
+    });
+    assert_eq!(end.await, 3);
+}
+
+pub(crate) async fn two_fetchers_of_one_client_do_not_wait_for_each_other(cluster: Cluster) {
+    let (idle, busy) = (cluster.topic(1, &[]).await, cluster.topic(1, &[]).await);
+    let config = FetcherConfig {
+        max_wait: LONG,
+        ..FetcherConfig::default()
+    };
+    let (waiting, reading) = (cluster.fetcher(config.clone()), cluster.fetcher(config));
+    let mut nothing = read(&waiting, &idle, StartOffset::Earliest, OffsetReset::Error);
+    // By now its fetch lies at the broker, where the log is empty.
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), nothing.next())
+            .await
+            .is_err()
+    );
+    let begun = Instant::now();
+    let mut fetch = read(&reading, &busy, StartOffset::Earliest, OffsetReset::Error);
+    for n in 0..20 {
+        cluster.write(&busy, 0, [n.to_string()]).await;
+        assert_eq!(values(&mut fetch, 1).await, [n.to_string()]);
+    }
+    assert!(begun.elapsed() < LONG / 2, "took {:?}", begun.elapsed());
+    assert!(nothing.try_next().is_none());
+}
+
+pub(crate) async fn a_slow_reader_pauses_only_its_own_partition(cluster: Cluster) {
+    const RECORDS: usize = 2000;
+    let topic = cluster.topic(2, &[]).await;
+    let producer = cluster.producer(ProducerConfig {
+        batch_bytes: 2000,
+        ..ProducerConfig::default()
+    });
+    let sender = sender(&producer, &topic).await;
+    let texts: Vec<String> = (0..RECORDS).map(|n| format!("{n:0100}")).collect();
+    for text in &texts {
+        for partition in [Some(0), Some(1)] {
+            drop(
+                sender
+                    .send(kafka_wire::ProducerRecord {
+                        partition,
+                        ..keyed(text)
+                    })
+                    .unwrap(),
+            );
+        }
+    }
+    within("every acknowledgement", producer.close()).await.unwrap();
+    let fetcher = cluster.fetcher(FetcherConfig {
+        partition_max_bytes: 5000,
+        partition_buffer_bytes: 10_000,
+        ..FetcherConfig::default()
+    });
+    let mut slow = read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error);
+    let at = TopicPartition::new(topic.as_str(), 1);
+    let mut quick = fetcher.fetch(at, StartOffset::Earliest, OffsetReset::Error);
+    assert_eq!(values(&mut quick, RECORDS).await, texts);
+    // What lies ready for the slow one is bounded: one answer may come on top of a full shelf.
+    let mut ready = 0;
+    let mut found = Vec::new();
+    while let Some(batch) = slow.try_next() {
+        let batch = batch.unwrap();
+        ready += batch.records.len();
+        found.extend(records_of(batch).iter().map(|found| found.text().to_owned()));
+        assert!(ready <= 20_000, "{ready} bytes lay ready");
+        if ready >= 10_000 {
+            break;
+        }
+    }
+    assert!(!found.is_empty());
+    let left = RECORDS - found.len();
+    found.extend(values(&mut slow, left).await);
+    assert_eq!(found, texts);
+}
