@@ -1,7 +1,7 @@
 //! What an application may expect of processors, views and emitters, on the embedded cluster and on Apache Kafka.
 //!
-//! Written and run as `behaviour` is: every test is an `async fn(Cluster)` and runs on each kind of cluster; those of `faults` need
-//! a broker that fails on command and run on the embedded kind only.
+//! Written and run as `behaviour` is: every test is an `async fn(Cluster)` and runs on each kind of cluster; those of
+//! `embedded_only` need a broker that fails on command.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
@@ -12,6 +12,8 @@ mod app;
 mod cluster;
 #[path = "streams/counting.rs"]
 mod counting;
+#[path = "streams/crash.rs"]
+mod crash;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cuts.rs"]
 mod cuts;
@@ -19,10 +21,14 @@ mod cuts;
 mod emitting;
 #[path = "streams/errors.rs"]
 mod errors;
+#[path = "streams/faults.rs"]
+mod faults;
 #[path = "streams/outputs.rs"]
 mod outputs;
 #[path = "streams/rebalance.rs"]
 mod rebalance;
+#[path = "streams/trust.rs"]
+mod trust;
 
 /// Makes a test of each function, per kind of cluster. A function that is left out of the list is dead code, which the compiler
 /// tells.
@@ -43,6 +49,20 @@ macro_rules! on_each_cluster {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     crate::$file::$test(crate::cluster::Cluster::kafka().await).await;
+                })+
+            })+
+        }
+    };
+}
+
+/// The same for tests that only the embedded kind can run.
+macro_rules! on_the_embedded_cluster {
+    ($($file:ident: { $($test:ident,)+ })+) => {
+        mod embedded_only {
+            $(mod $file {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$file::$test(crate::cluster::Cluster::embedded().await).await;
                 })+
             })+
         }
@@ -85,5 +105,27 @@ on_each_cluster! {
         a_member_that_is_cut_off_is_replaced_and_comes_back,
         connections_cut_again_and_again_lose_and_double_nothing,
         members_that_come_and_go_leave_the_counts_exact,
+    }
+    crash: {
+        a_killed_process_loses_nothing_and_its_store_is_a_prefix_of_the_changelog,
+        when_one_of_two_processes_is_killed_the_other_goes_on_from_its_commits,
+    }
+    trust: {
+        a_directory_serves_one_instance,
+        a_foreign_write_is_noticed_and_counts,
+        a_table_topic_that_was_made_anew_makes_the_store_start_anew,
+        damaged_files_are_set_aside_and_rebuilt,
+    }
+}
+
+on_the_embedded_cluster! {
+    faults: {
+        crashing_brokers_and_moving_leaders_lose_nothing,
+        nothing_is_committed_before_its_effects_are_acknowledged,
+        without_heartbeats_nothing_is_written_after_the_session,
+    }
+    trust: {
+        a_log_that_begins_past_the_checkpoint_makes_the_store_start_anew,
+        a_log_that_lost_its_tail_makes_the_store_start_anew,
     }
 }

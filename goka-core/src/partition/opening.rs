@@ -71,6 +71,11 @@ pub(super) struct Opening {
 
 impl Opening {
     async fn run(mut self) -> Result<(), RunError> {
+        let _ended = Ended {
+            progress: self.progress.clone(),
+            changed: self.start.changed.clone(),
+            partition: self.start.partition,
+        };
         let mut table = None;
         if let Some((topic, how)) = self.start.table.clone() {
             let tp = TopicPartition::new(topic, self.start.partition);
@@ -81,12 +86,7 @@ impl Opening {
                 None => return Ok(()),
             }
         }
-        let (progress, changed, partition) = (self.progress.clone(), self.start.changed.clone(), self.start.partition);
-        let result = Task::new(self, table).run().await;
-        progress.update(|stats| stats.state = PartitionState::Closed);
-        // The processor may be gone already; then nobody needs to know.
-        let _ = changed.send(partition);
-        result
+        Task::new(self, table).run().await
     }
 
     /// Recovers; `None` if the task was asked to end meanwhile.
@@ -118,6 +118,21 @@ impl Opening {
     fn enter(&self, state: PartitionState) {
         self.progress.update(|stats| stats.state = state);
         let _ = self.start.changed.send(self.start.partition);
+    }
+}
+
+/// Tells that the task has ended, however it did: by an error at any stage, by a panic.
+struct Ended {
+    progress: Arc<Progress>,
+    changed: mpsc::UnboundedSender<i32>,
+    partition: i32,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.progress.update(|stats| stats.state = PartitionState::Closed);
+        // The processor may be gone already; then nobody needs to know.
+        let _ = self.changed.send(self.partition);
     }
 }
 

@@ -1,0 +1,244 @@
+//! When a store may be gone on with and when not (I5), who else may write (I3), and what becomes of damaged files.
+
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::PathBuf;
+
+use goka_core::storage::StoreBuilder;
+use goka_core::{Emitter, Int64, Running};
+use kafka_wire::admin::NewTopic;
+
+use crate::app::{App, PARTITIONS, clicks, ready, recovered, stop, truth};
+use crate::cluster::{Cluster, eventually, within};
+
+/// Counts `clicks` to the end and stops.
+async fn count<'a>(app: &App, clicks: &'a [String]) -> &'a [String] {
+    app.click(clicks).await;
+    let running = app.start(app.graph(), app.redb("a")).await;
+    ready(&running).await;
+    app.until_committed().await;
+    stop(running).await;
+    clicks
+}
+
+/// The table is what the changelog says, row by row.
+async fn table_is_the_fold(app: &App, running: &Running<Int64>, users: &[String]) {
+    let fold = app.fold().await;
+    for user in users {
+        match running.get(user).await {
+            Ok(count) => assert_eq!(count, fold.get(user).copied(), "{user}"),
+            Err(error) => panic!("{error}; {:?}", running.stats().await),
+        }
+    }
+}
+
+/// The store files of the group's table.
+fn files(app: &App) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut directories = vec![app.state.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => directories.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    files
+}
+
+pub(crate) async fn a_table_topic_that_was_made_anew_makes_the_store_start_anew(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let clicks = clicks(400, 20);
+    count(&app, &clicks[..200]).await;
+    let admin = app.cluster.client().admin();
+    admin.delete_topics(&[&app.table]).await.unwrap().remove(0).1.unwrap();
+    let anew = || NewTopic::new(&app.table, PARTITIONS).with_config("cleanup.policy", "compact");
+    eventually("the topic's successor", async || {
+        admin.create_topics(&[anew()]).await.unwrap().remove(0).1.is_ok()
+    })
+    .await;
+    app.click(&clicks[200..]).await;
+    let running = app.start(app.graph(), app.redb("a")).await;
+    ready(&running).await;
+    app.until_committed().await;
+    // The old rows are nobody's any more: what the store had went with the topic that it copied.
+    assert_eq!(app.fold().await, truth(&clicks[200..]));
+    table_is_the_fold(&app, &running, &clicks).await;
+    stop(running).await;
+}
+
+pub(crate) async fn a_foreign_write_is_noticed_and_counts(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let clicks = clicks(300, 20);
+    app.click(&clicks[..200]).await;
+    let running = app.start(app.graph(), app.redb("a")).await;
+    ready(&running).await;
+    app.until_committed().await;
+    let foreign = within("an emitter", Emitter::new(app.cluster.new_client(), &app.table, Int64))
+        .await
+        .unwrap();
+    for user in ["user-001", "nobody"] {
+        within("an acknowledgement", foreign.emit_sync(user, &1000))
+            .await
+            .unwrap();
+    }
+    foreign.finish().await.unwrap();
+    app.click(&clicks[200..]).await;
+    app.until_committed().await;
+    let noticed = async || {
+        let stats = running.stats().await.unwrap();
+        stats
+            .partitions
+            .values()
+            .map(|partition| partition.table.unwrap().foreign_writes)
+            .sum::<u64>()
+            > 0
+    };
+    eventually("the notice", noticed).await;
+    eventually("the foreign row", async || {
+        running.get("nobody").await.ok() == Some(Some(1000))
+    })
+    .await;
+    app.click(&clicks[200..]).await;
+    app.until_committed().await;
+    table_is_the_fold(&app, &running, &clicks).await;
+    stop(running).await;
+    // The store on disk has it too.
+    let running = app.start(app.graph(), app.redb("a")).await;
+    ready(&running).await;
+    assert_eq!(
+        (recovered(&running).await, running.get("nobody").await.unwrap()),
+        (0, Some(1000))
+    );
+    table_is_the_fold(&app, &running, &clicks).await;
+    stop(running).await;
+}
+
+pub(crate) async fn damaged_files_are_set_aside_and_rebuilt(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let clicks = clicks(800, 100);
+    count(&app, &clicks[..400]).await;
+    let mut damaged: Vec<_> = files(&app)
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "redb"))
+        .collect();
+    damaged.sort();
+    assert_eq!(damaged.len(), PARTITIONS as usize);
+    // One is empty, one cut off, one full of something else; one is left as it is.
+    std::fs::write(&damaged[0], b"").unwrap();
+    let length = std::fs::metadata(&damaged[1]).unwrap().len();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&damaged[1])
+        .unwrap()
+        .set_len(length / 3)
+        .unwrap();
+    let mut file = std::fs::OpenOptions::new().write(true).open(&damaged[2]).unwrap();
+    file.seek(SeekFrom::Start(64)).unwrap();
+    file.write_all(&vec![0xa5; length as usize - 64]).unwrap();
+    drop(file);
+    app.click(&clicks[400..]).await;
+    let running = app.start(app.graph(), app.redb("a")).await;
+    ready(&running).await;
+    app.until_committed().await;
+    let truth = truth(&clicks);
+    assert_eq!(app.fold().await, truth);
+    for (user, count) in &truth {
+        assert_eq!(running.get(user).await.unwrap(), Some(*count), "{user}");
+    }
+    stop(running).await;
+    let aside = files(&app)
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains("corrupt"))
+        .count();
+    // An empty file holds nothing to keep.
+    assert!(aside >= 2, "{:?}", files(&app));
+}
+
+pub(crate) async fn a_directory_serves_one_instance(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    app.click(["amy"]).await;
+    let running = app.start(app.graph(), app.redb("a")).await;
+    ready(&running).await;
+    let other = app.redb("a");
+    let name = goka_core::storage::StoreName {
+        owner: "other",
+        topic: "other",
+        partition: 0,
+    };
+    let error = other.open(name).err().unwrap().to_string();
+    assert!(error.contains(&*app.state.join("a").to_string_lossy()), "{error}");
+    let second = app.start(app.graph(), app.redb("a")).await;
+    let error = within("the second instance's end", second.wait())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(&*app.state.join("a").to_string_lossy()), "{error}");
+    app.click(["amy"]).await;
+    app.until_committed().await;
+    eventually("the first instance's partitions", async || {
+        running.get("amy").await.ok() == Some(Some(2))
+    })
+    .await;
+    stop(running).await;
+}
+
+/// Embedded only: Apache Kafka deletes no records of compacted topics on command.
+pub(crate) async fn a_log_that_begins_past_the_checkpoint_makes_the_store_start_anew(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let clicks = clicks(600, 20);
+    count(&app, &clicks[..200]).await;
+    // Somebody else counts on, far beyond what the first store has seen; then the log's beginning goes.
+    app.click(&clicks[200..400]).await;
+    let other = app.start(app.graph(), app.redb("b")).await;
+    ready(&other).await;
+    app.until_committed().await;
+    stop(other).await;
+    for partition in 0..PARTITIONS {
+        let (_, end) = app.cluster.bounds(&app.table, partition).await;
+        app.cluster
+            .broker()
+            .delete_records(&app.table, partition, (end - 1).max(0))
+            .unwrap();
+    }
+    let kept = app.fold().await;
+    assert!(kept.len() <= PARTITIONS as usize);
+    let running = app.start(app.graph(), app.redb("a")).await;
+    ready(&running).await;
+    table_is_the_fold(&app, &running, &clicks).await;
+    app.click(&clicks[400..]).await;
+    app.until_committed().await;
+    table_is_the_fold(&app, &running, &clicks).await;
+    stop(running).await;
+}
+
+/// Embedded only: an unclean leader election on command.
+pub(crate) async fn a_log_that_lost_its_tail_makes_the_store_start_anew(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let clicks = clicks(900, 20);
+    for part in clicks[..600].chunks(100) {
+        count(&app, part).await;
+    }
+    let broker = app.cluster.broker();
+    for node in broker.nodes() {
+        broker
+            .faults()
+            .crash_and_restart(*node, testkit::broker::LostTail::Batches(2));
+    }
+    // The input lost its tail as well; what is committed must exist again, or the run ends with an error that says so.
+    app.click(&clicks).await;
+    // Others write until the log is longer again than the checkpoint says: the length alone shows nothing.
+    let emitter = within("an emitter", Emitter::new(app.cluster.new_client(), &app.table, Int64))
+        .await
+        .unwrap();
+    for user in &clicks[..400] {
+        emitter.ready().await;
+        drop(emitter.emit(user, &7).unwrap());
+    }
+    within("the last acknowledgement", emitter.finish()).await.unwrap();
+    let running = app.start(app.graph(), app.redb("a")).await;
+    ready(&running).await;
+    table_is_the_fold(&app, &running, &clicks).await;
+    stop(running).await;
+}
