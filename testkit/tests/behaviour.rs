@@ -17,6 +17,8 @@ mod admin;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cluster.rs"]
 mod cluster;
+#[path = "behaviour/connection.rs"]
+mod connection;
 #[path = "behaviour/cut_connections.rs"]
 mod cut_connections;
 #[allow(dead_code, reason = "shared with another suite")]
@@ -65,6 +67,17 @@ on_each_cluster! {
         the_cluster_lists_the_brokers_we_started_from,
         the_configuration_in_force_holds_what_was_set_and_the_defaults,
         whatever_is_asked_of_a_missing_topic_the_answer_names_it,
+    }
+    connection: {
+        a_call_waits_until_brokers_take_connections_again,
+        a_closed_client_fails_pending_and_later_calls,
+        a_cut_connection_fails_what_waits_on_it_and_the_next_call_opens_another,
+        a_request_is_understood_in_every_version_that_both_sides_speak,
+        addresses_that_do_not_answer_are_named_once_the_time_is_up,
+        an_answer_that_nobody_waits_for_disturbs_no_other,
+        of_many_calls_in_flight_each_gets_its_own_answer,
+        one_address_that_answers_is_enough,
+        questions_are_answered_although_connections_are_cut_again_and_again,
     }
     cut_connections: {
         a_partition_writers_batches_are_written_once_and_in_order,

@@ -223,7 +223,7 @@ impl Shared {
         let done = state.in_flight.is_empty();
         drop(state);
         if done {
-            self.close(CallError::new(CallErrorKind::Closed, "no longer used"));
+            self.close(unused());
         }
     }
 }
@@ -233,8 +233,8 @@ struct Guard(Arc<Shared>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0
-            .close(CallError::new(CallErrorKind::Closed, "the connection's task has ended"));
+        let kind = CallErrorKind::Disconnected { written: true };
+        self.0.close(CallError::new(kind, "the connection's task has ended"));
     }
 }
 
@@ -366,7 +366,7 @@ fn deliver(shared: &Shared, frames: &mut FrameReader) -> Result<(), CallError> {
             let _ = waiter.send(Ok(answer.body));
         }
         if finished {
-            return Err(CallError::new(CallErrorKind::Closed, "no longer used"));
+            return Err(unused());
         }
     }
     Ok(())
@@ -398,7 +398,8 @@ fn on_timer(shared: &Shared) {
             }
             Event::Idle => {
                 debug!(broker = %shared.broker, "closing the idle connection");
-                shared.close(CallError::new(CallErrorKind::Closed, "the connection was idle"));
+                let kind = CallErrorKind::Disconnected { written: false };
+                shared.close(CallError::new(kind, "the connection was idle"));
             }
         }
     }
@@ -407,7 +408,7 @@ fn on_timer(shared: &Shared) {
 /// The error of one request when the connection ended for `reason`.
 fn disconnected(reason: &CallError, written: bool) -> CallError {
     let kind = match reason.kind {
-        CallErrorKind::Protocol | CallErrorKind::NotKafka(_) => reason.kind,
+        CallErrorKind::Protocol | CallErrorKind::NotKafka(_) | CallErrorKind::Closed => reason.kind,
         _ => CallErrorKind::Disconnected { written },
     };
     let error = CallError::new(kind, reason.text()).with_written(written);
@@ -415,6 +416,10 @@ fn disconnected(reason: &CallError, written: bool) -> CallError {
         Some(broker) => error.with_broker(&broker),
         None => error,
     }
+}
+
+fn unused() -> CallError {
+    CallError::new(CallErrorKind::Disconnected { written: false }, "no longer used")
 }
 
 fn bad_frame(bad: &BadFrame) -> CallError {
