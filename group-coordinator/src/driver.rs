@@ -1,8 +1,8 @@
 //! The task behind a [`GroupMember`](crate::GroupMember): moves requests, answers, events and time between the machines, the
 //! client and the handles, and decides nothing about error codes.
 //!
-//! JoinGroup and SyncGroup travel on connections of their own (`ConnectionClass::GroupBlocking`): the broker answers them when
-//! the group is complete, and heartbeats and commits must not queue behind them.
+//! JoinGroup and SyncGroup travel on a connection of this member's own (`GroupLane`): the broker answers them when the group is
+//! complete, and neither heartbeats and commits nor other members may queue behind them.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::{JoinGroupResponse, OffsetCommitResponse, SyncGroupResponse};
-use kafka_wire::rpc::ConnectionClass;
+use kafka_wire::rpc::{ConnectionClass, GroupLane};
 use kafka_wire::{Client, ErrorCode, TopicPartition};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -75,6 +75,7 @@ pub(crate) fn start(client: Client, config: GroupConfig) -> Started {
         last_id: 0,
         leaver: None,
         open_leaves: 0,
+        lane: client.group_lane(),
         coordinator: Coordinator::new(client, config.clone()),
         config,
         calls: JoinSet::new(),
@@ -102,6 +103,8 @@ struct Driver {
     leaver: Option<oneshot::Sender<Result<(), MembershipError>>>,
     /// LeaveGroup requests on their way; the task waits for them even when the member is done.
     open_leaves: usize,
+    /// For what waits at the broker.
+    lane: GroupLane,
     coordinator: Coordinator,
     config: Arc<GroupConfig>,
     calls: JoinSet<Arrival>,
@@ -303,11 +306,11 @@ impl Driver {
         match request {
             MemberRequest::ForgetCoordinator { node } => coordinator.forget(node),
             MemberRequest::Join { ticket, request, wait } => {
-                let call = coordinator.ask(ConnectionClass::GroupBlocking, request, None, wait);
+                let call = coordinator.ask(self.lane.class(), request, None, wait);
                 self.calls.spawn(async move { Arrival::Join(ticket, call.await) });
             }
             MemberRequest::Sync { ticket, request, wait } => {
-                let call = coordinator.ask(ConnectionClass::GroupBlocking, request, None, wait);
+                let call = coordinator.ask(self.lane.class(), request, None, wait);
                 self.calls.spawn(async move { Arrival::Sync(ticket, call.await) });
             }
             MemberRequest::Heartbeat { ticket, request } => {

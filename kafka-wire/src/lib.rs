@@ -18,7 +18,7 @@ pub mod transport;
 pub mod rpc {
     //! The seam for sibling crates: requests and responses of `kafka-protocol`, outside the public API's promises.
 
-    pub use crate::client::ConnectionClass;
+    pub use crate::client::{ConnectionClass, GroupLane};
     pub use crate::connection::{Connection, PendingResponse};
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Core {
     pub(super) image: watch::Sender<Arc<ClusterImage>>,
     opening: Opening,
     links: Mutex<Links>,
-    /// The next fetcher's lanes.
+    /// The number of the next lane.
     lanes: AtomicU64,
     refresh: Mutex<Refresh>,
     to_refresh: Arc<Notify>,
@@ -105,15 +105,15 @@ impl Core {
         }
     }
 
-    /// A number for two connection classes of a fetcher.
+    /// A number for a connection class of somebody's own.
     pub(super) fn next_lane(&self) -> u64 {
-        self.lanes.fetch_add(2, Ordering::Relaxed)
+        self.lanes.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Closes the connections of some classes.
     pub(super) fn give_up(&self, classes: &[ConnectionClass]) {
         for connection in lock(&self.links).give_up(classes) {
-            connection.close("nobody fetches on it any more");
+            connection.close("nobody uses it any more");
         }
     }
 

@@ -11,10 +11,11 @@
 mod any_broker;
 mod coordinator;
 mod driver;
+mod lanes;
 mod links;
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::protocol::Request;
@@ -27,6 +28,8 @@ use crate::protocol::TopicPartition;
 use crate::transport::{Connector, TcpConnector};
 
 use driver::Core;
+pub(crate) use lanes::FetchLanes;
+pub use lanes::GroupLane;
 use links::Destination;
 
 /// What a connection is used for. Requests that wait long at the broker must not hold up others behind them.
@@ -39,43 +42,8 @@ pub enum ConnectionClass {
     /// Fetch: waits at the broker for data, and the broker answers the requests of one connection in turn. Each lane of each
     /// fetcher has its own; see `FetchLanes`.
     Fetch(u64),
-    /// JoinGroup and SyncGroup: wait at the broker for the other members.
-    GroupBlocking,
-}
-
-/// The connection classes of one fetcher; clones are the same. With the last one their connections are closed.
-#[derive(Debug, Clone)]
-pub(crate) struct FetchLanes {
-    lanes: Arc<Lanes>,
-}
-
-#[derive(Debug)]
-struct Lanes {
-    first: u64,
-    core: Weak<Core>,
-}
-
-impl FetchLanes {
-    /// For fetches that wait for data.
-    pub(crate) fn long(&self) -> ConnectionClass {
-        ConnectionClass::Fetch(self.lanes.first)
-    }
-
-    /// For fetches that must not wait behind those.
-    pub(crate) fn short(&self) -> ConnectionClass {
-        ConnectionClass::Fetch(self.lanes.first + 1)
-    }
-}
-
-impl Drop for Lanes {
-    fn drop(&mut self) {
-        if let Some(core) = self.core.upgrade() {
-            core.give_up(&[
-                ConnectionClass::Fetch(self.first),
-                ConnectionClass::Fetch(self.first + 1),
-            ]);
-        }
-    }
+    /// JoinGroup and SyncGroup: wait at the broker for the other members. Each member has its own; see [`GroupLane`].
+    GroupBlocking(u64),
 }
 
 /// A Kafka cluster, as seen by one application. Clones share everything.
@@ -155,13 +123,12 @@ impl Client {
 
     /// Connection classes for a fetcher.
     pub(crate) fn fetch_lanes(&self) -> FetchLanes {
-        let first = self.core.next_lane();
-        FetchLanes {
-            lanes: Arc::new(Lanes {
-                first,
-                core: Arc::downgrade(&self.core),
-            }),
-        }
+        FetchLanes::of(self)
+    }
+
+    /// A connection class for a group member.
+    pub fn group_lane(&self) -> GroupLane {
+        GroupLane::of(self)
     }
 
     /// A source of chance for a machine.

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use kafka_protocol::messages::{ApiKey, HeartbeatRequest};
 use kafka_protocol::protocol::StrBytes;
-use kafka_wire::rpc::ConnectionClass;
 use kafka_wire::transport::TcpConnector;
 use kafka_wire::{Client, ClientConfig, ErrorCode};
 use testkit::golden::{Exchange, GROUPS, GoldenFile, Recorder, Session};
@@ -38,13 +37,14 @@ async fn main() -> Result<(), Failure> {
 /// offsets differs every time. It must refuse the heartbeat of nobody, which leaves no trace.
 async fn awake_coordinators(bootstrap: &[String]) -> Result<(), Failure> {
     let client = Client::new(ClientConfig::new(bootstrap))?;
+    let lane = client.group_lane();
     for group in GROUPS {
         loop {
             let node = client.coordinator(group).await?;
             let heartbeat = HeartbeatRequest::default()
                 .with_group_id(StrBytes::from_static_str(group).into())
                 .with_member_id(StrBytes::from_static_str("nobody"));
-            let class = ConnectionClass::GroupBlocking;
+            let class = lane.class();
             let answer = client.call(node, class, heartbeat, None, Duration::ZERO).await?;
             if ErrorCode(answer.error_code) == ErrorCode::UNKNOWN_MEMBER_ID {
                 break;
