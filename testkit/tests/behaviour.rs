@@ -17,6 +17,8 @@ mod admin;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cluster.rs"]
 mod cluster;
+#[path = "behaviour/commits.rs"]
+mod commits;
 #[path = "behaviour/connection.rs"]
 mod connection;
 #[path = "behaviour/cut_connections.rs"]
@@ -24,8 +26,12 @@ mod cut_connections;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cuts.rs"]
 mod cuts;
+#[path = "behaviour/driven.rs"]
+mod driven;
 #[path = "behaviour/fetch.rs"]
 mod fetch;
+#[path = "behaviour/groups.rs"]
+mod groups;
 #[path = "behaviour/produce.rs"]
 mod produce;
 #[path = "behaviour/refusals.rs"]
@@ -68,6 +74,10 @@ on_each_cluster! {
         the_configuration_in_force_holds_what_was_set_and_the_defaults,
         whatever_is_asked_of_a_missing_topic_the_answer_names_it,
     }
+    commits: {
+        committed_offsets_are_found_by_the_next_member,
+        only_commits_of_the_present_generation_count,
+    }
     connection: {
         a_call_waits_until_brokers_take_connections_again,
         a_closed_client_fails_pending_and_later_calls,
@@ -94,6 +104,14 @@ on_each_cluster! {
         an_offset_outside_the_log_is_told_or_jumped_from,
         reading_starts_at_the_beginning_at_an_offset_or_at_the_end,
         two_fetchers_of_one_client_do_not_wait_for_each_other,
+    }
+    groups: {
+        a_member_that_is_cut_off_stops_before_it_is_replaced_and_comes_back,
+        a_member_that_leaves_hands_over_at_once,
+        a_second_member_of_the_same_instance_fences_the_first,
+        members_of_one_client_do_not_wait_for_each_other_and_one_too_many_gets_nothing,
+        one_member_gets_every_partition_of_every_topic,
+        two_members_share_equal_numbers_of_all_topics,
     }
     produce: {
         a_partition_writers_batches_are_acknowledged_in_order,
