@@ -50,7 +50,7 @@ mod view;
 pub use codec::Json;
 pub use codec::{Bytes, Codec, CodecError, Int64, Nullable, Utf8};
 pub use context::{CallbackError, CallbackErrorKind, Context, RecordMeta};
-pub use emitter::{EmitError, EmitFailures, Emitter, EmitterConfig};
+pub use emitter::{EmitError, EmitFailure, EmitFailures, Emitter, EmitterConfig};
 pub use graph::{Builder, GraphError, GroupGraph, Loop, Output, Stateless, TopicNameError, group_table};
 pub use into_client::IntoClient;
 pub use kafka_wire::protocol::batch::{Header, Headers};

@@ -14,8 +14,8 @@ use kafka_wire::{
     RecordPosition, TopicProducer,
 };
 
-pub use self::failures::EmitFailures;
 use self::failures::Unanswered;
+pub use self::failures::{EmitFailure, EmitFailures};
 use crate::codec::{Codec, CodecError};
 use crate::into_client::IntoClient;
 
@@ -160,7 +160,7 @@ impl<C: Codec> Emitter<C> {
             partition: None,
         };
         let receipt = self.topic.send(record)?;
-        self.unanswered().push(receipt.clone());
+        self.unanswered().push(key, receipt.clone());
         Ok(receipt)
     }
 
