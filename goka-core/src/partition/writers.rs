@@ -193,9 +193,11 @@ impl Writers {
         }
     }
 
-    /// Drops what was not handed to the producer.
+    /// Drops what was not handed to the producer, and takes back what it has not sent: the partition may be another member's.
     pub(crate) fn abandon(&mut self) {
-        self.writers.clear();
+        for mut writer in self.writers.drain(..) {
+            writer.inner.abandon();
+        }
         self.outputs.iter_mut().for_each(|(_, numbers)| numbers.fill(None));
     }
 
