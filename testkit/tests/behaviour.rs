@@ -14,6 +14,8 @@
 
 #[path = "behaviour/admin.rs"]
 mod admin;
+#[path = "behaviour/changed_logs.rs"]
+mod changed_logs;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cluster.rs"]
 mod cluster;
@@ -30,10 +32,16 @@ mod cuts;
 mod driven;
 #[path = "behaviour/fetch.rs"]
 mod fetch;
+#[path = "behaviour/fetch_faults.rs"]
+mod fetch_faults;
 #[path = "behaviour/groups.rs"]
 mod groups;
+#[path = "behaviour/outages.rs"]
+mod outages;
 #[path = "behaviour/produce.rs"]
 mod produce;
+#[path = "behaviour/produce_faults.rs"]
+mod produce_faults;
 #[path = "behaviour/refusals.rs"]
 mod refusals;
 
@@ -56,6 +64,20 @@ macro_rules! on_each_cluster {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     crate::$file::$test(crate::cluster::Cluster::kafka().await).await;
+                })+
+            })+
+        }
+    };
+}
+
+/// The same for tests of brokers that fail on command.
+macro_rules! on_the_embedded_cluster {
+    ($($file:ident: { $($test:ident,)+ })+) => {
+        mod embedded_only {
+            $(mod $file {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$file::$test(crate::cluster::Cluster::embedded().await).await;
                 })+
             })+
         }
@@ -126,5 +148,39 @@ on_each_cluster! {
         a_missing_topic_and_a_missing_partition_are_named,
         a_record_larger_than_a_request_is_refused_before_it_is_sent,
         a_record_the_topic_does_not_take_fails_alone_and_the_error_names_its_size,
+    }
+}
+
+on_the_embedded_cluster! {
+    changed_logs: {
+        a_compacted_log_is_read_over_its_gaps,
+        a_topic_of_the_same_name_is_not_taken_for_the_one_that_was_deleted,
+        records_lost_after_they_were_read_are_reported,
+    }
+    fetch_faults: {
+        a_refusal_ends_the_partition_and_leaves_the_others,
+        errors_of_a_partition_that_pass_are_waited_out,
+        errors_of_the_fetch_session_only_begin_another,
+        requests_and_answers_that_break_off_lose_nothing,
+        requests_without_an_answer_or_with_a_late_one_lose_nothing,
+    }
+    outages: {
+        a_whole_cluster_may_be_away_while_records_are_read,
+        a_whole_cluster_may_be_away_while_records_are_sent,
+        brokers_may_crash_one_after_the_other_while_records_are_read,
+        brokers_may_crash_one_after_the_other_while_records_are_sent,
+        every_broker_may_crash_at_once_while_records_are_sent,
+        leaders_may_move_while_records_are_read,
+        leaders_may_move_while_records_are_sent,
+    }
+    produce_faults: {
+        a_producer_that_the_broker_forgot_goes_on,
+        a_refusal_fails_its_records_alone_and_is_told,
+        errors_after_the_append_double_nothing,
+        errors_that_pass_are_waited_out,
+        records_whose_fate_is_unknown_are_told_apart_from_those_never_sent,
+        requests_and_answers_that_are_late_double_nothing,
+        requests_and_answers_that_break_off_double_nothing,
+        requests_without_an_answer_are_repeated_and_double_nothing,
     }
 }

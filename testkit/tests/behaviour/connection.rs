@@ -174,7 +174,7 @@ pub(crate) async fn questions_are_answered_although_connections_are_cut_again_an
     let admin = cluster.client_through(&cuts).admin();
     let asked = [topic.as_str()];
     let (mut cut, mut questions) = (0, 0);
-    while cut < 20 {
+    while cut < 10 {
         // A cut now before, now during the question.
         let cutting = async {
             tokio::time::sleep(Duration::from_micros(questions * 150 % 2000)).await;

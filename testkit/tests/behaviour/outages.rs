@@ -1,0 +1,110 @@
+//! Leaders that move, brokers that crash, a cluster that is away: records are written and read once and in order all the same.
+
+use std::future::Future;
+use std::time::Duration;
+
+use testkit::broker::LostTail;
+use tokio::time::sleep;
+
+use crate::cluster::Cluster;
+use crate::fetch_faults::read_during;
+use crate::produce_faults::{PARTITIONS, assert_written_once, send_during};
+
+/// The leaders of a topic's partitions move from node to node, sometimes to where they are.
+fn moving_leaders(cluster: &Cluster, topic: &str) -> impl Future<Output = ()> + Send + 'static {
+    let control = cluster.broker().faults();
+    let (topic, nodes) = (topic.to_owned(), cluster.broker().nodes().to_vec());
+    async move {
+        for step in 0..60 {
+            let (partition, node) = (step % PARTITIONS, nodes[(step as usize * 4 / 3) % nodes.len()]);
+            control.move_leader(&topic, partition, node).unwrap();
+            sleep(Duration::from_millis(5 + 13 * step as u64 % 40)).await;
+        }
+    }
+}
+
+/// Each broker crashes three times and comes back; two of three are always there.
+fn crashing_brokers(cluster: &Cluster) -> impl Future<Output = ()> + Send + 'static {
+    let control = cluster.broker().faults();
+    let nodes = cluster.broker().nodes().to_vec();
+    async move {
+        for node in nodes.iter().cycle().take(nodes.len() * 3) {
+            control.crash(*node, LostTail::Nothing);
+            sleep(Duration::from_millis(150)).await;
+            control.restart(*node);
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// Nobody listens for two seconds.
+fn outage(cluster: &Cluster) -> impl Future<Output = ()> + Send + 'static {
+    let control = cluster.broker().faults();
+    let nodes = cluster.broker().nodes().to_vec();
+    async move {
+        sleep(Duration::from_millis(20)).await;
+        for node in &nodes {
+            control.refuse_connections(*node, true);
+        }
+        assert!(control.cut_all_connections() > 0);
+        sleep(Duration::from_secs(2)).await;
+        control.clear();
+    }
+}
+
+/// Every broker dies at once, and all come back.
+fn blackout(cluster: &Cluster) -> impl Future<Output = ()> + Send + 'static {
+    let control = cluster.broker().faults();
+    let nodes = cluster.broker().nodes().to_vec();
+    async move {
+        sleep(Duration::from_millis(20)).await;
+        for node in &nodes {
+            control.crash(*node, LostTail::Nothing);
+        }
+        sleep(Duration::from_secs(1)).await;
+        for node in &nodes {
+            control.restart(*node);
+        }
+    }
+}
+
+pub(crate) async fn leaders_may_move_while_records_are_sent(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    let receipts = send_during(&cluster, &topic, moving_leaders(&cluster, &topic)).await;
+    assert!(cluster.broker().leader(&topic, 0).unwrap().epoch > 5);
+    assert_written_once(&cluster, &topic, &receipts, "moving leaders");
+}
+
+pub(crate) async fn leaders_may_move_while_records_are_read(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    read_during(&cluster, &topic, "moving leaders", moving_leaders(&cluster, &topic)).await;
+    assert!(cluster.broker().leader(&topic, 0).unwrap().epoch > 5);
+}
+
+pub(crate) async fn brokers_may_crash_one_after_the_other_while_records_are_sent(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    let receipts = send_during(&cluster, &topic, crashing_brokers(&cluster)).await;
+    assert_written_once(&cluster, &topic, &receipts, "crashes");
+}
+
+pub(crate) async fn brokers_may_crash_one_after_the_other_while_records_are_read(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    read_during(&cluster, &topic, "crashes", crashing_brokers(&cluster)).await;
+}
+
+pub(crate) async fn a_whole_cluster_may_be_away_while_records_are_sent(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    let receipts = send_during(&cluster, &topic, outage(&cluster)).await;
+    assert_written_once(&cluster, &topic, &receipts, "an outage");
+}
+
+pub(crate) async fn a_whole_cluster_may_be_away_while_records_are_read(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    read_during(&cluster, &topic, "an outage", outage(&cluster)).await;
+}
+
+pub(crate) async fn every_broker_may_crash_at_once_while_records_are_sent(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    let receipts = send_during(&cluster, &topic, blackout(&cluster)).await;
+    assert_written_once(&cluster, &topic, &receipts, "a blackout");
+}

@@ -1,0 +1,278 @@
+//! Sending while brokers fail: what is acknowledged is in the log once and in order, what is not says whether it may be.
+
+use std::future::Future;
+use std::time::Duration;
+
+use kafka_wire::{ErrorCode, Persistence, ProduceErrorKind, ProducerConfig, ProducerRecord, Receipt, TopicProducer};
+use testkit::broker::{Api, Fault, FaultControl};
+use tokio::time::sleep;
+
+use crate::cluster::{Cluster, keyed, sender, within};
+
+pub(crate) const PARTITIONS: i32 = 3;
+/// Longer than a healthy broker takes, shorter than the faults that are to run into it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Batches of a few records and little patience with a request.
+fn impatient() -> ProducerConfig {
+    ProducerConfig {
+        batch_bytes: 1 << 10,
+        request_timeout: REQUEST_TIMEOUT,
+        ..ProducerConfig::default()
+    }
+}
+
+fn send(sender: &TopicProducer, n: usize) -> Receipt {
+    let text = n.to_string();
+    let partition = Some(n as i32 % PARTITIONS);
+    sender
+        .send(ProducerRecord {
+            partition,
+            ..keyed(&text)
+        })
+        .unwrap()
+}
+
+/// Sends numbers as long as the trouble goes on, and a few hundred at least.
+pub(crate) async fn send_during(
+    cluster: &Cluster,
+    topic: &str,
+    trouble: impl Future<Output = ()> + Send + 'static,
+) -> Vec<Receipt> {
+    let producer = cluster.producer(impatient());
+    let sender = sender(&producer, topic).await;
+    let trouble = tokio::spawn(trouble);
+    let mut receipts = Vec::new();
+    while !trouble.is_finished() || receipts.len() < 600 {
+        for _ in 0..PARTITIONS * 2 {
+            receipts.push(send(&sender, receipts.len()));
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    trouble.await.unwrap();
+    within("every outcome", producer.close()).await.ok();
+    receipts
+}
+
+/// Every record was acknowledged; the log holds each once, in order, where its receipt says.
+pub(crate) fn assert_written_once(cluster: &Cluster, topic: &str, receipts: &[Receipt], during: &str) {
+    for partition in 0..PARTITIONS {
+        let stored = cluster.broker().records(topic, partition).unwrap();
+        let sent = (0..receipts.len()).filter(|n| *n as i32 % PARTITIONS == partition);
+        assert_eq!(
+            stored.len(),
+            sent.clone().count(),
+            "records in partition {partition} during {during}"
+        );
+        for (n, stored) in sent.zip(stored) {
+            assert_eq!(
+                stored.value.as_deref(),
+                Some(n.to_string().as_bytes()),
+                "during {during}"
+            );
+            let position = receipts[n].try_result().expect("settled");
+            let position = position.unwrap_or_else(|error| panic!("record {n} during {during}: {error}"));
+            // The answer to a repeated batch need not tell where the first one went.
+            assert!(
+                [stored.offset, -1].contains(&position.offset),
+                "record {n} is at {}, not {}, during {during}",
+                stored.offset,
+                position.offset
+            );
+        }
+    }
+}
+
+/// One fault after the other, each on two requests in the midst of many.
+async fn each_fault_is_survived(cluster: &Cluster, faults: &[Fault]) {
+    for fault in faults {
+        let topic = cluster.topic(PARTITIONS, &[]).await;
+        let (control, fault) = (cluster.broker().faults(), fault.clone().times(2));
+        let during = format!("{fault:?}");
+        let happening = async move {
+            sleep(Duration::from_millis(20)).await;
+            control.inject(fault);
+            all_happened(&control).await;
+        };
+        let receipts = send_during(cluster, &topic, happening).await;
+        assert_written_once(cluster, &topic, &receipts, &during);
+    }
+}
+
+async fn all_happened(control: &FaultControl) {
+    let happened = async {
+        while control.pending() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    within("the last fault", happened).await;
+}
+
+pub(crate) async fn requests_and_answers_that_break_off_double_nothing(cluster: Cluster) {
+    let produce = || Fault::new(Api::Produce);
+    each_fault_is_survived(
+        &cluster,
+        &[
+            produce().cut(),
+            produce().cut_before_answer(),
+            produce().cut_answer_after(3),
+            produce().cut_answer_after(20),
+        ],
+    )
+    .await;
+}
+
+pub(crate) async fn requests_without_an_answer_are_repeated_and_double_nothing(cluster: Cluster) {
+    let produce = || Fault::new(Api::Produce);
+    each_fault_is_survived(&cluster, &[produce().stall(), produce().swallow_answer()]).await;
+}
+
+pub(crate) async fn requests_and_answers_that_are_late_double_nothing(cluster: Cluster) {
+    let produce = || Fault::new(Api::Produce);
+    let (late, too_late) = (REQUEST_TIMEOUT / 3, REQUEST_TIMEOUT * 3 / 2);
+    each_fault_is_survived(
+        &cluster,
+        &[
+            produce().delay_request(late),
+            produce().delay_answer(late),
+            // Carried out after it was repeated.
+            produce().delay_request(too_late),
+            produce().delay_answer(too_late),
+        ],
+    )
+    .await;
+}
+
+pub(crate) async fn errors_that_pass_are_waited_out(cluster: Cluster) {
+    for (code, times) in [
+        (ErrorCode::NOT_LEADER_OR_FOLLOWER, 3),
+        (ErrorCode::LEADER_NOT_AVAILABLE, 3),
+        (ErrorCode::FENCED_LEADER_EPOCH, 3),
+        (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, 3),
+        (ErrorCode::NOT_ENOUGH_REPLICAS, 3),
+        (ErrorCode::KAFKA_STORAGE_ERROR, 3),
+        (ErrorCode::REQUEST_TIMED_OUT, 3),
+        // What arrives damaged a second time was not damaged on its way.
+        (ErrorCode::CORRUPT_MESSAGE, 1),
+    ] {
+        let topic = cluster.topic(PARTITIONS, &[]).await;
+        let control = cluster.broker().faults();
+        let fault = Fault::new(Api::Produce).partition(&topic, 1).times(times).error(code);
+        let happening = async move {
+            control.inject(fault);
+            all_happened(&control).await;
+        };
+        let receipts = send_during(&cluster, &topic, happening).await;
+        assert_written_once(&cluster, &topic, &receipts, code.name());
+    }
+}
+
+pub(crate) async fn errors_after_the_append_double_nothing(cluster: Cluster) {
+    let after = |code| Fault::new(Api::Produce).error_after(code);
+    each_fault_is_survived(
+        &cluster,
+        &[
+            after(ErrorCode::REQUEST_TIMED_OUT),
+            after(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+        ],
+    )
+    .await;
+}
+
+pub(crate) async fn a_refusal_fails_its_records_alone_and_is_told(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    let control = cluster.broker().faults();
+    let refused = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    let fault = Fault::new(Api::Produce).partition(&topic, 1).times(2).error(refused);
+    let happening = async move {
+        sleep(Duration::from_millis(20)).await;
+        control.inject(fault);
+        all_happened(&control).await;
+        sleep(Duration::from_millis(20)).await;
+    };
+    let receipts = send_during(&cluster, &topic, happening).await;
+    let mut acknowledged = vec![Vec::new(); PARTITIONS as usize];
+    let mut failed = 0;
+    for (n, receipt) in receipts.iter().enumerate() {
+        match receipt.try_result().expect("settled") {
+            Ok(position) => acknowledged[position.partition as usize].push(n.to_string()),
+            Err(error) => {
+                failed += 1;
+                assert_eq!(error.kind, ProduceErrorKind::Rejected, "{error}");
+                assert_eq!(error.persistence, Persistence::NotPersisted, "{error}");
+                assert_eq!(error.code, Some(refused));
+                let text = error.to_string();
+                assert!(
+                    text.contains(&format!("{topic}-1")) && text.contains(refused.name()),
+                    "{text}"
+                );
+            }
+        }
+    }
+    assert!(
+        failed > 0 && failed < receipts.len() / PARTITIONS as usize,
+        "{failed} failed"
+    );
+    for (partition, acknowledged) in acknowledged.iter().enumerate() {
+        let stored = cluster.broker().records(&topic, partition as i32).unwrap();
+        let stored: Vec<_> = stored.iter().map(|record| record.value.as_deref().unwrap()).collect();
+        assert!(
+            acknowledged.iter().map(String::as_bytes).eq(stored),
+            "partition {partition}"
+        );
+    }
+}
+
+pub(crate) async fn a_producer_that_the_broker_forgot_goes_on(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    let producer = cluster.producer(impatient());
+    let sender = sender(&producer, &topic).await;
+    let mut receipts = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..300 {
+            receipts.push(send(&sender, receipts.len()));
+        }
+        within("every acknowledgement", producer.flush()).await.unwrap();
+        for partition in 0..PARTITIONS {
+            let forgotten = cluster.broker().faults().expire_producers(&topic, partition);
+            assert_eq!(forgotten, Ok(1), "partition {partition}");
+        }
+    }
+    assert_written_once(&cluster, &topic, &receipts, "forgetting");
+}
+
+pub(crate) async fn records_whose_fate_is_unknown_are_told_apart_from_those_never_sent(cluster: Cluster) {
+    let config = ProducerConfig {
+        delivery_timeout: Duration::from_secs(2),
+        request_timeout: Duration::from_millis(500),
+        ..ProducerConfig::default()
+    };
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    let control = cluster.broker().faults();
+    let producer = cluster.producer(config);
+    let sender = sender(&producer, &topic).await;
+    within("an acknowledgement", send(&sender, 0)).await.unwrap();
+
+    // Written, and never answered.
+    control.inject(Fault::new(Api::Produce).times(u32::MAX).swallow_answer());
+    let error = within("an outcome", send(&sender, 3)).await.unwrap_err();
+    assert_eq!(error.persistence, Persistence::PossiblyPersisted, "{error}");
+    assert_eq!(error.kind, ProduceErrorKind::DeliveryTimeout, "{error}");
+    control.clear();
+    assert_eq!(cluster.broker().records(&topic, 0).unwrap().len(), 2, "written once");
+
+    // Never sent.
+    for node in cluster.broker().nodes() {
+        control.refuse_connections(*node, true);
+    }
+    control.cut_all_connections();
+    let error = within("an outcome", send(&sender, 6)).await.unwrap_err();
+    assert_eq!(error.persistence, Persistence::NotPersisted, "{error}");
+    assert!(error.to_string().contains(&format!("{topic}-0")), "{error}");
+    control.clear();
+
+    within("an acknowledgement", send(&sender, 9)).await.unwrap();
+    let stored = cluster.broker().records(&topic, 0).unwrap();
+    let values: Vec<_> = stored.iter().map(|record| record.value.as_deref().unwrap()).collect();
+    assert_eq!(values, [b"0", b"3", b"9"]);
+}
