@@ -20,6 +20,15 @@ pub mod rpc {
 
     pub use crate::client::{ConnectionClass, GroupLane};
     pub use crate::connection::{Connection, PendingResponse};
+
+    pub mod guard {
+        //! The check that makes bodies safe to decode, for the other side of the wire too.
+
+        pub use crate::connection::guard::{
+            Field, Kind, Malformed, Shape, allowed_memory, blob, decode, fixed, ints, response_shape,
+            skip_tagged_fields, structs, structure, text, texts,
+        };
+    }
 }
 
 pub use admin::Admin;

@@ -1,5 +1,7 @@
 //! Whatever bytes arrive where record batches are expected: no panic, and memory bounded by what really came.
 
+mod hostile;
+
 use bytes::BytesMut;
 use kafka_wire::protocol::Compression;
 use kafka_wire::protocol::batch::{BatchBuilder, Batches, Header};
@@ -22,11 +24,11 @@ fn read_all(bytes: &[u8]) {
 
 /// The most bytes that reading `bytes` held at once.
 fn peak(bytes: &[u8]) -> u64 {
-    allocation_counter::measure(|| read_all(bytes)).bytes_max
+    hostile::peak(|| read_all(bytes))
 }
 
 fn bound(bytes: &[u8]) -> u64 {
-    (64 << 10) + 8 * bytes.len() as u64
+    hostile::bound(bytes.len())
 }
 
 fn valid(compression: Compression, records: usize) -> Vec<u8> {

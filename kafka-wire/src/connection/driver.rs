@@ -26,6 +26,7 @@ use tracing::{debug, warn};
 
 use super::error::{CallError, CallErrorKind};
 use super::frame_reader::{BadFrame, FrameReader};
+use super::guard;
 use super::handshake::Handshake;
 use super::in_flight::{Event, Expected, Frame, InFlight, Unanswered};
 use super::read_buffer::ReadBuffers;
@@ -175,7 +176,12 @@ impl Shared {
     }
 
     /// Enqueues one request, at once and in order.
-    pub(super) fn send(&self, expected: Expected, head: BytesMut, body: Vec<Bytes>) -> PendingResponse {
+    pub(super) fn send(
+        &self,
+        (expected, version): (Expected, i16),
+        head: BytesMut,
+        body: Vec<Bytes>,
+    ) -> PendingResponse {
         let (waiter, answer) = oneshot::channel();
         let mut state = self.lock();
         if let Some(error) = &state.closed {
@@ -189,7 +195,12 @@ impl Shared {
             self.to_read.notify_one();
         }
         PendingResponse {
-            state: Response::Waiting(answer),
+            state: Response::Waiting {
+                answer,
+                api_key: expected.api_key,
+                version,
+                broker: Arc::clone(&self.broker),
+            },
         }
     }
 
@@ -454,7 +465,12 @@ pub struct PendingResponse {
 
 #[derive(Debug)]
 enum Response {
-    Waiting(oneshot::Receiver<Result<Bytes, CallError>>),
+    Waiting {
+        answer: oneshot::Receiver<Result<Bytes, CallError>>,
+        api_key: i16,
+        version: i16,
+        broker: Arc<BrokerAddress>,
+    },
     Failed(Option<CallError>),
 }
 
@@ -472,9 +488,16 @@ impl Future for PendingResponse {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let gone = || CallError::new(CallErrorKind::Disconnected { written: true }, "the connection is gone");
         match &mut self.state {
-            Response::Waiting(answer) => {
-                let answer = ready!(Pin::new(answer).poll(cx));
-                Poll::Ready(answer.unwrap_or_else(|_| Err(gone())))
+            Response::Waiting {
+                answer,
+                api_key,
+                version,
+                broker,
+            } => {
+                let body = ready!(Pin::new(answer).poll(cx)).unwrap_or_else(|_| Err(gone()))?;
+                // Here, so that nobody can read an answer that was not checked.
+                guard::check(*api_key, *version, &body).map_err(|error| error.with_broker(broker))?;
+                Poll::Ready(Ok(body))
             }
             Response::Failed(error) => Poll::Ready(Err(error.take().unwrap_or_else(gone))),
         }

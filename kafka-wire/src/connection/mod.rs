@@ -146,13 +146,17 @@ impl Connection {
             response_header: header.response,
             timeout,
         };
-        let body = shared.send(expected, frame, Vec::new()).await.map_err(named)?;
-        guard::decode(R::KEY, version, body).map_err(named)
+        let body = shared
+            .send((expected, version), frame, Vec::new())
+            .await
+            .map_err(named)?;
+        guard::decode_checked(R::KEY, version, body).map_err(named)
     }
 
     /// Enqueues a request whose body comes in pieces, at once and in order; the pieces are written without copying.
     ///
-    /// The future yields the response body behind the response header. Dropping it never disturbs the connection.
+    /// The future yields the response body behind the response header, which holds what it claims in `version` of the API.
+    /// Dropping it never disturbs the connection.
     pub fn send(&self, api_key: i16, version: i16, body: Vec<Bytes>, timeout: Duration) -> PendingResponse {
         let head = HeaderVersions::of(api_key, version).and_then(|header| {
             let frame = request::encode_header((api_key, version, header), &self.handle.client_id, &body)?;
@@ -166,7 +170,7 @@ impl Connection {
             ))
         });
         match head {
-            Ok((head, expected)) => self.handle.shared.send(expected, head, body),
+            Ok((head, expected)) => self.handle.shared.send((expected, version), head, body),
             Err(error) => PendingResponse::failed(error.with_broker(self.broker())),
         }
     }

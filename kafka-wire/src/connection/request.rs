@@ -8,6 +8,7 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::Encodable;
 
 use super::error::{CallError, CallErrorKind};
+use super::guard::response_shape;
 
 /// Length, API key, API version, correlation id, length of the client id, tagged fields.
 const HEADER_ROOM: usize = 4 + 2 + 2 + 4 + 2 + 1;
@@ -20,10 +21,13 @@ pub(crate) struct HeaderVersions {
 }
 
 impl HeaderVersions {
-    /// Looks the API up; only APIs whose messages we have are known.
+    /// Looks the API up; only APIs whose messages we have, and whose answers we can check, are known.
     pub(crate) fn of(api_key: i16, version: i16) -> Result<Self, CallError> {
         let unknown = |why: &str| CallError::new(CallErrorKind::Unsupported, why).with_api(api_key);
         let api = ApiKey::try_from(api_key).map_err(|_| unknown("an API this client does not know"))?;
+        if response_shape(api_key).is_none() {
+            return Err(unknown("an API whose answers this client cannot check"));
+        }
         let ours = api.valid_versions();
         if !(ours.min..=ours.max).contains(&version) {
             return Err(unknown("a version this client does not know"));
@@ -125,6 +129,7 @@ mod tests {
     #[test]
     fn an_unknown_api_is_unsupported() {
         assert_eq!(HeaderVersions::of(88, 0).unwrap_err().kind, CallErrorKind::Unsupported);
+        assert_eq!(HeaderVersions::of(4, 0).unwrap_err().kind, CallErrorKind::Unsupported);
         assert_eq!(HeaderVersions::of(3, 99).unwrap_err().kind, CallErrorKind::Unsupported);
     }
 }

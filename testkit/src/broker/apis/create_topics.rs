@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use kafka_protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
+use kafka_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use kafka_wire::ErrorCode;
@@ -18,12 +20,12 @@ pub(super) const VERSIONS: RangeInclusive<i16> = 2..=7;
 pub(super) const SHAPE: Shape = Shape {
     flexible_since: 5,
     fields: &[
-        structs(&[
+        structs::<CreatableTopic>(&[
             text(),
             fixed(4),
             fixed(2),
-            structs(&[fixed(4), ints()]),
-            structs(&[text(), text()]),
+            structs::<CreatableReplicaAssignment>(&[fixed(4), ints()]),
+            structs::<CreatableTopicConfig>(&[text(), text()]),
         ]),
         fixed(4),
         fixed(1),

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use kafka_protocol::messages::delete_records_request::DeleteRecordsPartition;
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use kafka_wire::ErrorCode;
@@ -15,7 +15,10 @@ use crate::broker::wire::{Shape, fixed, structs, text};
 pub(super) const VERSIONS: RangeInclusive<i16> = 0..=2;
 pub(super) const SHAPE: Shape = Shape {
     flexible_since: 2,
-    fields: &[structs(&[text(), structs(&[fixed(4), fixed(8)])]), fixed(4)],
+    fields: &[
+        structs::<DeleteRecordsTopic>(&[text(), structs::<DeleteRecordsPartition>(&[fixed(4), fixed(8)])]),
+        fixed(4),
+    ],
 };
 
 /// Asks for everything up to the high watermark.

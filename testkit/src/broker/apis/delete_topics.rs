@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse, TopicName};
 use kafka_wire::{ErrorCode, TopicId};
@@ -15,7 +16,11 @@ use crate::broker::wire::{Shape, fixed, structs, text, texts};
 pub(super) const VERSIONS: RangeInclusive<i16> = 1..=6;
 pub(super) const SHAPE: Shape = Shape {
     flexible_since: 4,
-    fields: &[structs(&[text(), fixed(16)]).since(6), texts().until(5), fixed(4)],
+    fields: &[
+        structs::<DeleteTopicState>(&[text(), fixed(16)]).since(6),
+        texts().until(5),
+        fixed(4),
+    ],
 };
 
 /// A topic as the request names it.

@@ -15,7 +15,11 @@ use crate::broker::wire::{Shape, fixed, structs, text, texts};
 pub(super) const VERSIONS: RangeInclusive<i16> = 1..=4;
 pub(super) const SHAPE: Shape = Shape {
     flexible_since: 4,
-    fields: &[structs(&[fixed(1), text(), texts()]), fixed(1), fixed(1).since(3)],
+    fields: &[
+        structs::<DescribeConfigsResource>(&[fixed(1), text(), texts()]),
+        fixed(1),
+        fixed(1).since(3),
+    ],
 };
 
 const TOPIC: i8 = 2;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use kafka_wire::ErrorCode;
@@ -20,7 +20,10 @@ pub(super) const SHAPE: Shape = Shape {
     fields: &[
         fixed(4),
         fixed(1).since(2),
-        structs(&[text(), structs(&[fixed(4), fixed(4).since(4), fixed(8)])]),
+        structs::<ListOffsetsTopic>(&[
+            text(),
+            structs::<ListOffsetsPartition>(&[fixed(4), fixed(4).since(4), fixed(8)]),
+        ]),
         fixed(4).since(10),
     ],
 };

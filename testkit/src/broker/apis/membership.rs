@@ -2,6 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
     SyncGroupRequest, SyncGroupResponse,
@@ -24,7 +27,7 @@ pub(super) const JOIN_SHAPE: Shape = Shape {
         text(),
         text().since(5),
         text(),
-        structs(&[text(), blob()]),
+        structs::<JoinGroupRequestProtocol>(&[text(), blob()]),
         text().since(8),
     ],
 };
@@ -38,7 +41,7 @@ pub(super) const SYNC_SHAPE: Shape = Shape {
         text().since(3),
         text().since(5),
         text().since(5),
-        structs(&[text(), blob()]),
+        structs::<SyncGroupRequestAssignment>(&[text(), blob()]),
     ],
 };
 pub(super) const HEARTBEAT_VERSIONS: RangeInclusive<i16> = 0..=4;
@@ -52,7 +55,7 @@ pub(super) const LEAVE_SHAPE: Shape = Shape {
     fields: &[
         text(),
         text().until(2),
-        structs(&[text(), text(), text().since(5)]).since(3),
+        structs::<MemberIdentity>(&[text(), text(), text().since(5)]).since(3),
     ],
 };
 

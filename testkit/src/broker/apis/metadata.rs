@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -18,7 +19,7 @@ pub(super) const VERSIONS: RangeInclusive<i16> = 0..=13;
 pub(super) const SHAPE: Shape = Shape {
     flexible_since: 9,
     fields: &[
-        structs(&[fixed(16).since(10), text()]),
+        structs::<MetadataRequestTopic>(&[fixed(16).since(10), text()]),
         fixed(1).since(4),
         fixed(1).since(8).until(10),
         fixed(1).since(8),

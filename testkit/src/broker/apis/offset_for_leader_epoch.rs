@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
+use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use kafka_wire::ErrorCode;
@@ -17,7 +17,10 @@ pub(super) const SHAPE: Shape = Shape {
     flexible_since: 4,
     fields: &[
         fixed(4).since(3),
-        structs(&[text(), structs(&[fixed(4), fixed(4), fixed(4)])]),
+        structs::<OffsetForLeaderTopic>(&[
+            text(),
+            structs::<OffsetForLeaderPartition>(&[fixed(4), fixed(4), fixed(4)]),
+        ]),
     ],
 };
 

@@ -2,8 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
+use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponseTopic,
 };
@@ -24,7 +27,10 @@ pub(super) const COMMIT_SHAPE: Shape = Shape {
         text(),
         text().since(7),
         fixed(8).until(4),
-        structs(&[text(), structs(&[fixed(4), fixed(8), fixed(4).since(6), text()])]),
+        structs::<OffsetCommitRequestTopic>(&[
+            text(),
+            structs::<OffsetCommitRequestPartition>(&[fixed(4), fixed(8), fixed(4).since(6), text()]),
+        ]),
     ],
 };
 pub(super) const FETCH_VERSIONS: RangeInclusive<i16> = 1..=9;
@@ -32,8 +38,14 @@ pub(super) const FETCH_SHAPE: Shape = Shape {
     flexible_since: 6,
     fields: &[
         text().until(7),
-        structs(&[text(), ints()]).until(7),
-        structs(&[text(), text().since(9), fixed(4).since(9), structs(&[text(), ints()])]).since(8),
+        structs::<OffsetFetchRequestTopic>(&[text(), ints()]).until(7),
+        structs::<OffsetFetchRequestGroup>(&[
+            text(),
+            text().since(9),
+            fixed(4).since(9),
+            structs::<OffsetFetchRequestTopics>(&[text(), ints()]),
+        ])
+        .since(8),
         fixed(1).since(7),
     ],
 };

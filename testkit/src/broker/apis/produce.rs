@@ -24,7 +24,11 @@ pub(super) const SHAPE: Shape = Shape {
         text(),
         fixed(2),
         fixed(4),
-        structs(&[text().until(12), fixed(16).since(13), structs(&[fixed(4), blob()])]),
+        structs::<TopicProduceData>(&[
+            text().until(12),
+            fixed(16).since(13),
+            structs::<PartitionProduceData>(&[fixed(4), blob()]),
+        ]),
     ],
 };
 

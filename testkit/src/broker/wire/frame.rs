@@ -3,22 +3,16 @@
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, ResponseHeader};
 use kafka_protocol::protocol::{Encodable, Request};
+use kafka_wire::rpc::guard::{self, skip_tagged_fields};
 
 use super::Shape;
-use super::shape::skip_tags;
 use crate::broker::api::Api;
 
 /// Why a request was not understood. Kafka answers none of these: it closes the connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
-    #[error("a field ends behind the end of the request")]
-    Truncated,
-    #[error("{0} bytes are left over")]
-    LeftOver(usize),
-    #[error("the length {0} is negative")]
-    NegativeLength(i64),
-    #[error("too many array elements")]
-    TooManyElements,
+    #[error(transparent)]
+    Shape(#[from] guard::Malformed),
     #[error("version {1} of {0:?} is not served")]
     UnsupportedVersion(Api, i16),
     #[error("API key {0} is not served")]
@@ -40,7 +34,7 @@ impl Header {
     /// Splits a frame (without its length) into header and body.
     pub(crate) fn decode(mut frame: Bytes) -> Result<(Self, Bytes), Malformed> {
         if frame.len() < 10 {
-            return Err(Malformed::Truncated);
+            return Err(guard::Malformed::Truncated.into());
         }
         let key = frame.get_i16();
         let version = frame.get_i16();
@@ -48,8 +42,8 @@ impl Header {
         let client_id = match frame.get_i16() {
             -1 => String::new(),
             length => {
-                let length = usize::try_from(length).map_err(|_| Malformed::NegativeLength(length.into()))?;
-                let text = frame.get(..length).ok_or(Malformed::Truncated)?;
+                let length = usize::try_from(length).map_err(|_| guard::Malformed::NegativeLength(length.into()))?;
+                let text = frame.get(..length).ok_or(guard::Malformed::Truncated)?;
                 let text = std::str::from_utf8(text).map_err(undecodable)?.to_owned();
                 frame.advance(length);
                 text
@@ -57,7 +51,7 @@ impl Header {
         };
         let api = Api::from_key(key).ok_or(Malformed::UnknownApi(key))?;
         if protocol_key(api).request_header_version(version) >= 2 {
-            let body = skip_tags(&frame)?.len();
+            let body = skip_tagged_fields(&frame)?.len();
             frame.advance(frame.len() - body);
         }
         Ok((
@@ -75,12 +69,7 @@ impl Header {
 /// Decodes a body that has been found to hold what it claims.
 pub(crate) fn decode_body<R: Request>(shape: &Shape, mut body: Bytes, version: i16) -> Result<R, Malformed> {
     shape.check(&body, version)?;
-    let request = R::decode(&mut body, version).map_err(undecodable)?;
-    if body.has_remaining() {
-        Err(Malformed::LeftOver(body.remaining()))
-    } else {
-        Ok(request)
-    }
+    R::decode(&mut body, version).map_err(undecodable)
 }
 
 /// Encodes an answer's body.

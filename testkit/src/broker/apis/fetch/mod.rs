@@ -19,6 +19,7 @@ mod session;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use kafka_wire::{ErrorCode, TopicId};
 
@@ -30,7 +31,7 @@ use session::{Context, Wanted};
 use crate::broker::api::Api;
 use crate::broker::core::{Call, CallId, Now, Served, State};
 use crate::broker::faults::Faults;
-use crate::broker::wire::{Shape, fixed, ints, structs, text};
+use crate::broker::wire::{Shape, fixed, ints, structs, structure, text};
 
 pub(super) const VERSIONS: RangeInclusive<i16> = 4..=17;
 pub(super) const SHAPE: Shape = Shape {
@@ -43,20 +44,24 @@ pub(super) const SHAPE: Shape = Shape {
         fixed(1),
         fixed(4).since(7),
         fixed(4).since(7),
-        structs(&[
+        structs::<FetchTopic>(&[
             text().until(12),
             fixed(16).since(13),
-            structs(&[
+            structs::<FetchPartition>(&[
                 fixed(4),
                 fixed(4).since(9),
                 fixed(8),
                 fixed(4).since(12),
                 fixed(8).since(5),
                 fixed(4),
+                fixed(16).tagged(0).since(17),
+                fixed(8).tagged(1).since(18),
             ]),
         ]),
-        structs(&[text().until(12), fixed(16).since(13), ints()]).since(7),
+        structs::<ForgottenTopic>(&[text().until(12), fixed(16).since(13), ints()]).since(7),
         text().since(11),
+        text().tagged(0),
+        structure(&[fixed(4), fixed(8)]).tagged(1).since(15),
     ],
 };
 
