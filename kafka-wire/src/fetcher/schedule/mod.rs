@@ -15,6 +15,9 @@
 
 mod answers;
 mod slot;
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the tests need some instant")]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
