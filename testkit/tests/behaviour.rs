@@ -30,10 +30,14 @@ mod cut_connections;
 mod cuts;
 #[path = "behaviour/driven.rs"]
 mod driven;
+#[path = "behaviour/each_fault.rs"]
+mod each_fault;
 #[path = "behaviour/fetch.rs"]
 mod fetch;
 #[path = "behaviour/fetch_faults.rs"]
 mod fetch_faults;
+#[path = "behaviour/group_faults.rs"]
+mod group_faults;
 #[path = "behaviour/groups.rs"]
 mod groups;
 #[path = "behaviour/outages.rs"]
@@ -163,6 +167,16 @@ on_the_embedded_cluster! {
         errors_of_the_fetch_session_only_begin_another,
         requests_and_answers_that_break_off_lose_nothing,
         requests_without_an_answer_or_with_a_late_one_lose_nothing,
+    }
+    group_faults: {
+        a_coordinator_that_crashes_disturbs_nobody,
+        a_coordinator_that_moves_again_and_again_disturbs_nobody,
+        a_plan_that_does_not_arrive_is_made_anew,
+        a_refusal_for_good_ends_the_membership_and_is_told,
+        heartbeats_that_fail_are_repeated_or_begin_anew,
+        joining_is_repeated_until_it_works,
+        the_coordinator_is_looked_for_until_it_is_found,
+        who_is_not_known_any_more_loses_everything_before_it_joins_anew,
     }
     outages: {
         a_whole_cluster_may_be_away_while_records_are_read,

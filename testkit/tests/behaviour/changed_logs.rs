@@ -7,7 +7,7 @@ use kafka_wire::{FetchErrorKind, PartitionFetch, StartOffset};
 use testkit::broker::{LostTail, Tombstones};
 
 use crate::cluster::{Cluster, Found, records_of, within};
-use crate::fetch_faults::{append, impatient, read, read_numbers};
+use crate::fetch_faults::{append, read, read_numbers, small_fetcher};
 
 /// Reads everything there is.
 async fn read_to_end(fetch: &mut PartitionFetch) -> Vec<Found> {
@@ -25,7 +25,7 @@ async fn read_to_end(fetch: &mut PartitionFetch) -> Vec<Found> {
 pub(crate) async fn records_lost_after_they_were_read_are_reported(cluster: Cluster) {
     let topic = cluster.topic(1, &[]).await;
     append(cluster.broker(), &topic, 0, 0, 100);
-    let fetcher = impatient(&cluster);
+    let fetcher = small_fetcher(&cluster);
     let mut quick = read(&fetcher, &topic, 0, StartOffset::Earliest);
     assert_eq!(read_to_end(&mut quick).await.len(), 100);
     let leader = cluster.broker().leader(&topic, 0).unwrap().node;
@@ -64,7 +64,7 @@ pub(crate) async fn a_topic_of_the_same_name_is_not_taken_for_the_one_that_was_d
     let topic = cluster.topic(1, &[]).await;
     append(cluster.broker(), &topic, 0, 0, 20);
     let old = cluster.broker().topic_id(&topic).unwrap();
-    let fetcher = impatient(&cluster);
+    let fetcher = small_fetcher(&cluster);
     let mut fetch = read(&fetcher, &topic, 0, StartOffset::Earliest);
     assert_eq!(read_to_end(&mut fetch).await.len(), 20);
     assert_eq!(fetch.topic_id(), old);
@@ -98,7 +98,7 @@ pub(crate) async fn a_compacted_log_is_read_over_its_gaps(cluster: Cluster) {
         .map(|record| record.offset)
         .collect();
     assert!(!stored.contains(&293) && stored.len() < 20);
-    let fetcher = impatient(&cluster);
+    let fetcher = small_fetcher(&cluster);
     // From before, in and after the gaps.
     for start in [0, 1, 150, 289, 292, 293, 294, 299] {
         let mut fetch = read(&fetcher, &topic, 0, StartOffset::Offset(start));

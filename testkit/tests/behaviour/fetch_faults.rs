@@ -6,29 +6,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kafka_wire::{
-    Client, ClientConfig, ErrorCode, FetchErrorKind, Fetcher, FetcherConfig, OffsetReset, PartitionFetch, StartOffset,
-    TopicPartition,
+    ErrorCode, FetchErrorKind, Fetcher, FetcherConfig, OffsetReset, PartitionFetch, StartOffset, TopicPartition,
 };
-use testkit::broker::{Api, EmbeddedBroker, Fault, FaultControl};
+use testkit::broker::{Api, EmbeddedBroker, Fault};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::cluster::{Cluster, records_of, within};
+use crate::each_fault::{LATE, TOO_LATE, each_fault, happen, impatient};
 
 const PARTITIONS: i32 = 3;
-/// Longer than a healthy broker takes, shorter than the faults that are to run into it.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// A fetcher with small answers and little patience with a request.
-pub(crate) fn impatient(cluster: &Cluster) -> Fetcher {
-    let config = ClientConfig::new(cluster.bootstrap().to_vec()).with_request_timeout(REQUEST_TIMEOUT);
-    let fetcher = FetcherConfig {
+pub(crate) fn small_fetcher(cluster: &Cluster) -> Fetcher {
+    let config = FetcherConfig {
         max_wait: Duration::from_millis(100),
         partition_max_bytes: 2 << 10,
         partition_buffer_bytes: 4 << 10,
         ..FetcherConfig::default()
     };
-    Fetcher::new(Client::new(config).unwrap(), fetcher).unwrap()
+    Fetcher::new(impatient(cluster), config).unwrap()
 }
 
 pub(crate) fn read(fetcher: &Fetcher, topic: &str, partition: i32, start: StartOffset) -> PartitionFetch {
@@ -73,7 +69,7 @@ pub(crate) async fn read_during(
     during: &str,
     trouble: impl Future<Output = ()> + Send + 'static,
 ) {
-    let fetcher = impatient(cluster);
+    let fetcher = small_fetcher(cluster);
     let stop = Arc::new(AtomicUsize::new(usize::MAX));
     let mut readers = JoinSet::new();
     for partition in 0..PARTITIONS {
@@ -102,96 +98,68 @@ pub(crate) async fn read_during(
     readers.join_all().await;
 }
 
-async fn all_happened(control: &FaultControl) {
-    let happened = async {
-        while control.pending() > 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
-    };
-    within("the last fault", happened).await;
+/// A fault meets three requests in the midst of many.
+async fn everything_comes(cluster: Cluster, fault: Fault) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    let during = format!("{fault:?}");
+    read_during(&cluster, &topic, &during, happen(&cluster, fault.times(3))).await;
 }
 
-async fn each_fault_is_survived(cluster: &Cluster, faults: &[Fault]) {
-    for fault in faults {
-        let topic = cluster.topic(PARTITIONS, &[]).await;
-        let (control, fault) = (cluster.broker().faults(), fault.clone().times(3));
-        let during = format!("{fault:?}");
-        let happening = async move {
-            sleep(Duration::from_millis(20)).await;
-            control.inject(fault);
-            all_happened(&control).await;
-        };
-        read_during(cluster, &topic, &during, happening).await;
-    }
-}
-
-pub(crate) async fn requests_and_answers_that_break_off_lose_nothing(cluster: Cluster) {
+pub(crate) async fn requests_and_answers_that_break_off_lose_nothing(_: Cluster) {
     let fetch = || Fault::new(Api::Fetch);
-    each_fault_is_survived(
-        &cluster,
-        &[
-            fetch().cut(),
-            fetch().cut_before_answer(),
-            fetch().cut_answer_after(3),
-            fetch().cut_answer_after(40),
-            fetch().cut_answer_after(1000),
-        ],
-    )
-    .await;
+    let faults = [
+        fetch().cut(),
+        fetch().cut_before_answer(),
+        fetch().cut_answer_after(3),
+        fetch().cut_answer_after(40),
+        fetch().cut_answer_after(1000),
+    ];
+    each_fault(faults, everything_comes).await;
 }
 
-pub(crate) async fn requests_without_an_answer_or_with_a_late_one_lose_nothing(cluster: Cluster) {
+pub(crate) async fn requests_without_an_answer_or_with_a_late_one_lose_nothing(_: Cluster) {
     let fetch = || Fault::new(Api::Fetch);
-    let (late, too_late) = (REQUEST_TIMEOUT / 3, REQUEST_TIMEOUT * 3 / 2);
-    each_fault_is_survived(
-        &cluster,
-        &[
-            fetch().stall(),
-            fetch().swallow_answer(),
-            fetch().delay_request(late),
-            fetch().delay_answer(late),
-            fetch().delay_request(too_late),
-            fetch().delay_answer(too_late),
-        ],
-    )
-    .await;
+    let faults = [
+        fetch().stall(),
+        fetch().swallow_answer(),
+        fetch().delay_request(LATE),
+        fetch().delay_answer(LATE),
+        fetch().delay_request(TOO_LATE),
+        fetch().delay_answer(TOO_LATE),
+    ];
+    each_fault(faults, everything_comes).await;
 }
 
-pub(crate) async fn errors_of_a_partition_that_pass_are_waited_out(cluster: Cluster) {
-    for code in [
-        ErrorCode::NOT_LEADER_OR_FOLLOWER,
-        ErrorCode::LEADER_NOT_AVAILABLE,
-        ErrorCode::FENCED_LEADER_EPOCH,
-        ErrorCode::UNKNOWN_LEADER_EPOCH,
-        ErrorCode::OFFSET_NOT_AVAILABLE,
-        ErrorCode::REPLICA_NOT_AVAILABLE,
-        ErrorCode::KAFKA_STORAGE_ERROR,
-        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        ErrorCode::UNKNOWN_TOPIC_ID,
-        ErrorCode::UNKNOWN_SERVER_ERROR,
-    ] {
+pub(crate) async fn errors_of_a_partition_that_pass_are_waited_out(_: Cluster) {
+    let refused = |code| Fault::new(Api::Fetch).error(code).times(3);
+    let faults = [
+        refused(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        refused(ErrorCode::LEADER_NOT_AVAILABLE),
+        refused(ErrorCode::FENCED_LEADER_EPOCH),
+        refused(ErrorCode::UNKNOWN_LEADER_EPOCH),
+        refused(ErrorCode::OFFSET_NOT_AVAILABLE),
+        refused(ErrorCode::REPLICA_NOT_AVAILABLE),
+        refused(ErrorCode::KAFKA_STORAGE_ERROR),
+        refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        refused(ErrorCode::UNKNOWN_TOPIC_ID),
+        refused(ErrorCode::UNKNOWN_SERVER_ERROR),
+    ];
+    each_fault(faults, |cluster, fault| async move {
         let topic = cluster.topic(PARTITIONS, &[]).await;
-        let control = cluster.broker().faults();
-        let fault = Fault::new(Api::Fetch).partition(&topic, 1).times(3).error(code);
-        let happening = async move {
-            control.inject(fault);
-            all_happened(&control).await;
-        };
-        read_during(&cluster, &topic, code.name(), happening).await;
-    }
+        let (during, fault) = (format!("{fault:?}"), fault.partition(&topic, 1));
+        read_during(&cluster, &topic, &during, happen(&cluster, fault)).await;
+    })
+    .await;
 }
 
-pub(crate) async fn errors_of_the_fetch_session_only_begin_another(cluster: Cluster) {
-    let of = |code| Fault::new(Api::Fetch).error(code);
-    each_fault_is_survived(
-        &cluster,
-        &[
-            of(ErrorCode::FETCH_SESSION_ID_NOT_FOUND),
-            of(ErrorCode::INVALID_FETCH_SESSION_EPOCH),
-            of(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR),
-        ],
-    )
-    .await;
+pub(crate) async fn errors_of_the_fetch_session_only_begin_another(_: Cluster) {
+    let faults = [
+        ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+        ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+        ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR,
+    ];
+    let faults = faults.map(|code| Fault::new(Api::Fetch).error(code));
+    each_fault(faults, everything_comes).await;
 }
 
 pub(crate) async fn a_refusal_ends_the_partition_and_leaves_the_others(cluster: Cluster) {
@@ -202,7 +170,7 @@ pub(crate) async fn a_refusal_ends_the_partition_and_leaves_the_others(cluster: 
     let refused = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
     let fault = Fault::new(Api::Fetch).partition(&topic, 0).error(refused);
     cluster.broker().faults().inject(fault);
-    let fetcher = impatient(&cluster);
+    let fetcher = small_fetcher(&cluster);
     let mut told = read(&fetcher, &topic, 0, StartOffset::Earliest);
     let other = read(&fetcher, &topic, 1, StartOffset::Earliest);
     let error = within("an error", told.next()).await.unwrap().unwrap_err();

@@ -4,14 +4,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use kafka_wire::{ErrorCode, Persistence, ProduceErrorKind, ProducerConfig, ProducerRecord, Receipt, TopicProducer};
-use testkit::broker::{Api, Fault, FaultControl};
+use testkit::broker::{Api, Fault};
 use tokio::time::sleep;
 
 use crate::cluster::{Cluster, keyed, sender, within};
+use crate::each_fault::{LATE, REQUEST_TIMEOUT, TOO_LATE, each_fault, happen};
 
 pub(crate) const PARTITIONS: i32 = 3;
-/// Longer than a healthy broker takes, shorter than the faults that are to run into it.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Batches of a few records and little patience with a request.
 fn impatient() -> ProducerConfig {
@@ -83,111 +82,81 @@ pub(crate) fn assert_written_once(cluster: &Cluster, topic: &str, receipts: &[Re
     }
 }
 
-/// One fault after the other, each on two requests in the midst of many.
-async fn each_fault_is_survived(cluster: &Cluster, faults: &[Fault]) {
-    for fault in faults {
-        let topic = cluster.topic(PARTITIONS, &[]).await;
-        let (control, fault) = (cluster.broker().faults(), fault.clone().times(2));
-        let during = format!("{fault:?}");
-        let happening = async move {
-            sleep(Duration::from_millis(20)).await;
-            control.inject(fault);
-            all_happened(&control).await;
-        };
-        let receipts = send_during(cluster, &topic, happening).await;
-        assert_written_once(cluster, &topic, &receipts, &during);
-    }
+/// A fault meets two requests in the midst of many.
+async fn everything_arrives(cluster: Cluster, fault: Fault) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    let during = format!("{fault:?}");
+    let receipts = send_during(&cluster, &topic, happen(&cluster, fault.times(2))).await;
+    assert_written_once(&cluster, &topic, &receipts, &during);
 }
 
-async fn all_happened(control: &FaultControl) {
-    let happened = async {
-        while control.pending() > 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
-    };
-    within("the last fault", happened).await;
-}
-
-pub(crate) async fn requests_and_answers_that_break_off_double_nothing(cluster: Cluster) {
+pub(crate) async fn requests_and_answers_that_break_off_double_nothing(_: Cluster) {
     let produce = || Fault::new(Api::Produce);
-    each_fault_is_survived(
-        &cluster,
-        &[
-            produce().cut(),
-            produce().cut_before_answer(),
-            produce().cut_answer_after(3),
-            produce().cut_answer_after(20),
-        ],
-    )
-    .await;
+    let faults = [
+        produce().cut(),
+        produce().cut_before_answer(),
+        produce().cut_answer_after(3),
+        produce().cut_answer_after(20),
+    ];
+    each_fault(faults, everything_arrives).await;
 }
 
-pub(crate) async fn requests_without_an_answer_are_repeated_and_double_nothing(cluster: Cluster) {
+pub(crate) async fn requests_without_an_answer_are_repeated_and_double_nothing(_: Cluster) {
     let produce = || Fault::new(Api::Produce);
-    each_fault_is_survived(&cluster, &[produce().stall(), produce().swallow_answer()]).await;
+    each_fault([produce().stall(), produce().swallow_answer()], everything_arrives).await;
 }
 
-pub(crate) async fn requests_and_answers_that_are_late_double_nothing(cluster: Cluster) {
+pub(crate) async fn requests_and_answers_that_are_late_double_nothing(_: Cluster) {
     let produce = || Fault::new(Api::Produce);
-    let (late, too_late) = (REQUEST_TIMEOUT / 3, REQUEST_TIMEOUT * 3 / 2);
-    each_fault_is_survived(
-        &cluster,
-        &[
-            produce().delay_request(late),
-            produce().delay_answer(late),
-            // Carried out after it was repeated.
-            produce().delay_request(too_late),
-            produce().delay_answer(too_late),
-        ],
-    )
-    .await;
+    let faults = [
+        produce().delay_request(LATE),
+        produce().delay_answer(LATE),
+        // Carried out after it was repeated.
+        produce().delay_request(TOO_LATE),
+        produce().delay_answer(TOO_LATE),
+    ];
+    each_fault(faults, everything_arrives).await;
 }
 
-pub(crate) async fn errors_that_pass_are_waited_out(cluster: Cluster) {
-    for (code, times) in [
-        (ErrorCode::NOT_LEADER_OR_FOLLOWER, 3),
-        (ErrorCode::LEADER_NOT_AVAILABLE, 3),
-        (ErrorCode::FENCED_LEADER_EPOCH, 3),
-        (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, 3),
-        (ErrorCode::NOT_ENOUGH_REPLICAS, 3),
-        (ErrorCode::KAFKA_STORAGE_ERROR, 3),
-        (ErrorCode::REQUEST_TIMED_OUT, 3),
+pub(crate) async fn errors_that_pass_are_waited_out(_: Cluster) {
+    let refused = |code| Fault::new(Api::Produce).error(code).times(3);
+    let faults = [
+        refused(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        refused(ErrorCode::LEADER_NOT_AVAILABLE),
+        refused(ErrorCode::FENCED_LEADER_EPOCH),
+        refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        refused(ErrorCode::NOT_ENOUGH_REPLICAS),
+        refused(ErrorCode::KAFKA_STORAGE_ERROR),
+        refused(ErrorCode::REQUEST_TIMED_OUT),
         // What arrives damaged a second time was not damaged on its way.
-        (ErrorCode::CORRUPT_MESSAGE, 1),
-    ] {
+        refused(ErrorCode::CORRUPT_MESSAGE).times(1),
+    ];
+    each_fault(faults, |cluster, fault| async move {
         let topic = cluster.topic(PARTITIONS, &[]).await;
-        let control = cluster.broker().faults();
-        let fault = Fault::new(Api::Produce).partition(&topic, 1).times(times).error(code);
-        let happening = async move {
-            control.inject(fault);
-            all_happened(&control).await;
-        };
-        let receipts = send_during(&cluster, &topic, happening).await;
-        assert_written_once(&cluster, &topic, &receipts, code.name());
-    }
+        let (during, fault) = (format!("{fault:?}"), fault.partition(&topic, 1));
+        let receipts = send_during(&cluster, &topic, happen(&cluster, fault)).await;
+        assert_written_once(&cluster, &topic, &receipts, &during);
+    })
+    .await;
 }
 
-pub(crate) async fn errors_after_the_append_double_nothing(cluster: Cluster) {
+pub(crate) async fn errors_after_the_append_double_nothing(_: Cluster) {
     let after = |code| Fault::new(Api::Produce).error_after(code);
-    each_fault_is_survived(
-        &cluster,
-        &[
-            after(ErrorCode::REQUEST_TIMED_OUT),
-            after(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
-        ],
-    )
-    .await;
+    let faults = [
+        after(ErrorCode::REQUEST_TIMED_OUT),
+        after(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+    ];
+    each_fault(faults, everything_arrives).await;
 }
 
 pub(crate) async fn a_refusal_fails_its_records_alone_and_is_told(cluster: Cluster) {
     let topic = cluster.topic(PARTITIONS, &[]).await;
-    let control = cluster.broker().faults();
     let refused = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
     let fault = Fault::new(Api::Produce).partition(&topic, 1).times(2).error(refused);
+    let refusing = happen(&cluster, fault);
     let happening = async move {
-        sleep(Duration::from_millis(20)).await;
-        control.inject(fault);
-        all_happened(&control).await;
+        refusing.await;
+        // Others come after those that were refused.
         sleep(Duration::from_millis(20)).await;
     };
     let receipts = send_during(&cluster, &topic, happening).await;
