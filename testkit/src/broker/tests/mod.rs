@@ -6,6 +6,7 @@ mod faults;
 mod fetch;
 mod groups;
 mod hostile;
+mod hostile_requests;
 mod idempotence;
 mod offsets;
 mod produce;
