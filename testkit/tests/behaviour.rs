@@ -19,6 +19,8 @@ mod changed_logs;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cluster.rs"]
 mod cluster;
+#[path = "behaviour/commit_faults.rs"]
+mod commit_faults;
 #[path = "behaviour/commits.rs"]
 mod commits;
 #[path = "behaviour/connection.rs"]
@@ -160,6 +162,13 @@ on_the_embedded_cluster! {
         a_compacted_log_is_read_over_its_gaps,
         a_topic_of_the_same_name_is_not_taken_for_the_one_that_was_deleted,
         records_lost_after_they_were_read_are_reported,
+    }
+    commit_faults: {
+        a_commit_of_a_generation_that_is_over_is_not_taken_for_done,
+        a_refused_commit_says_why_and_leaves_the_offset,
+        commits_are_repeated_until_they_are_acknowledged,
+        commits_behind_a_late_one_are_sent_as_one_and_never_overtake_it,
+        look_ups_are_repeated_until_they_are_answered,
     }
     fetch_faults: {
         a_refusal_ends_the_partition_and_leaves_the_others,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use kafka_wire::{Client, ClientConfig};
 use testkit::broker::{Fault, FaultControl};
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::cluster::{Cluster, within};
@@ -31,13 +30,14 @@ where
     F: Fn(Cluster, Fault) -> T,
     T: Future<Output = ()> + Send + 'static,
 {
-    let mut tests = JoinSet::new();
+    let mut tests = Vec::new();
     for fault in faults {
-        // Shown when the test fails.
-        println!("{} is {fault:?}", tests.len());
-        tests.spawn(test(Cluster::embedded().await, fault));
+        let name = format!("{fault:?}");
+        tests.push((name, tokio::spawn(test(Cluster::embedded().await, fault))));
     }
-    tests.join_all().await;
+    for (name, test) in tests {
+        test.await.unwrap_or_else(|failed| panic!("with {name}: {failed}"));
+    }
 }
 
 /// Waits until every fault has met its requests.
