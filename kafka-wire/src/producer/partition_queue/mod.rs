@@ -36,6 +36,9 @@ use crate::protocol::TopicPartition;
 
 pub(super) use self::answers::Loss;
 
+/// A broker knows a producer's last five batches of a partition; an older one that comes again is out of order to it.
+const REMEMBERED_BY_BROKERS: usize = 5;
+
 /// The broker that leads a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Leader {
@@ -177,9 +180,13 @@ impl<T> PartitionQueue<T> {
         }
         if self.batches[next].stamp.is_none() {
             let identity = identity?;
+            // The head may be written already and has to be recognized when it comes again.
+            let numbered = self.batches.range(..next).filter(|batch| batch.stamp.is_some()).count();
+            if numbered >= REMEMBERED_BY_BROKERS {
+                return None;
+            }
             // Under a new identity sequences start from 0: not before everything numbered under the old one is settled.
-            let numbered = self.batches.range(..next).any(|batch| batch.stamp.is_some());
-            if numbered && self.sequence.identity() != Some(identity) {
+            if numbered > 0 && self.sequence.identity() != Some(identity) {
                 return None;
             }
         }

@@ -42,6 +42,33 @@ fn a_retriable_refusal_is_answered_by_the_same_bytes_after_a_pause() {
     }
 }
 
+/// Brokers recognize the last five batches only: a sixth one would make them forget the first, which may be written.
+#[test]
+fn nothing_new_is_sent_that_makes_the_broker_forget_an_undecided_batch() {
+    let mut feed = warm_with(|feed| {
+        for tag in 1..8 {
+            feed.submit(0, tag, 1);
+        }
+    });
+    let sent = feed.requests();
+    assert_eq!(sent.len(), 5);
+    feed.refuse(&sent[0], ErrorCode::REQUEST_TIMED_OUT);
+    for (request, offset) in sent[1..].iter().zip(2..) {
+        feed.accept(request, offset);
+    }
+    for _ in 0..3 {
+        feed.wait_for_timer();
+        let again = feed.request();
+        assert_eq!(again.batches, sent[0].batches);
+        feed.refuse(&again, ErrorCode::REQUEST_TIMED_OUT);
+    }
+    feed.wait_for_timer();
+    let again = feed.request();
+    feed.refuse(&again, ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
+    assert_eq!(feed.acks(), [(1, -1), (2, 2), (3, 3), (4, 4), (5, 5)]);
+    assert_eq!(feed.requests().len(), 2);
+}
+
 #[test]
 fn batches_behind_a_refused_one_come_again_after_it_in_order() {
     let mut feed = warm_with(|feed| {
