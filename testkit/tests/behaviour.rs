@@ -25,6 +25,8 @@ mod commit_faults;
 mod commits;
 #[path = "behaviour/connection.rs"]
 mod connection;
+#[path = "behaviour/coordinator_faults.rs"]
+mod coordinator_faults;
 #[path = "behaviour/cut_connections.rs"]
 mod cut_connections;
 #[allow(dead_code, reason = "shared with another suite")]
@@ -34,6 +36,8 @@ mod cuts;
 mod driven;
 #[path = "behaviour/each_fault.rs"]
 mod each_fault;
+#[path = "behaviour/faults.rs"]
+mod faults;
 #[path = "behaviour/fetch.rs"]
 mod fetch;
 #[path = "behaviour/fetch_faults.rs"]
@@ -50,6 +54,8 @@ mod produce;
 mod produce_faults;
 #[path = "behaviour/refusals.rs"]
 mod refusals;
+#[path = "behaviour/streaming.rs"]
+mod streaming;
 
 /// Makes a test of each function, per kind of cluster: `embedded::admin::..` and `kafka::admin::..`. A function that is left
 /// out of the list is dead code, which the compiler tells.
@@ -169,6 +175,16 @@ on_the_embedded_cluster! {
         commits_are_repeated_until_they_are_acknowledged,
         commits_behind_a_late_one_are_sent_as_one_and_never_overtake_it,
         look_ups_are_repeated_until_they_are_answered,
+    }
+    coordinator_faults: {
+        a_coordinator_that_answers_nothing_ends_the_lease_in_time,
+        heartbeats_that_fail_for_a_moment_cost_nothing,
+    }
+    faults: {
+        a_broker_that_takes_requests_and_answers_nothing,
+        brokers_that_refuse_connections_and_cut_the_ones_they_have,
+        every_trouble_there_is_in_any_order,
+        one_error_after_the_other_from_the_same_partition,
     }
     fetch_faults: {
         a_refusal_ends_the_partition_and_leaves_the_others,
