@@ -46,6 +46,9 @@ mod fetch_faults;
 mod group_faults;
 #[path = "behaviour/groups.rs"]
 mod groups;
+#[cfg(feature = "real-kafka")]
+#[path = "behaviour/java_tools.rs"]
+mod java_tools;
 #[path = "behaviour/outages.rs"]
 mod outages;
 #[path = "behaviour/produce.rs"]
@@ -90,6 +93,21 @@ macro_rules! on_the_embedded_cluster {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     crate::$file::$test(crate::cluster::Cluster::embedded().await).await;
+                })+
+            })+
+        }
+    };
+}
+
+/// The same for tests that need Kafka's own programs.
+#[cfg(feature = "real-kafka")]
+macro_rules! on_apache_kafka {
+    ($($file:ident: { $($test:ident,)+ })+) => {
+        mod kafka_only {
+            $(mod $file {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    crate::$file::$test(crate::cluster::Cluster::kafka().await).await;
                 })+
             })+
         }
@@ -221,5 +239,20 @@ on_the_embedded_cluster! {
         requests_and_answers_that_are_late_double_nothing,
         requests_and_answers_that_break_off_double_nothing,
         requests_without_an_answer_are_repeated_and_double_nothing,
+    }
+}
+
+#[cfg(feature = "real-kafka")]
+on_apache_kafka! {
+    java_tools: {
+        java_reads_what_we_wrote,
+        java_reads_what_we_wrote_in_lz4,
+        java_reads_what_we_wrote_in_snappy,
+        java_sees_the_offsets_we_commit_and_we_see_those_of_java,
+        readers_of_committed_records_do_not_see_aborted_ones,
+        we_read_what_java_wrote,
+        we_read_what_java_wrote_in_lz4,
+        we_read_what_java_wrote_in_snappy,
+        what_java_wrote_in_a_codec_we_lack_is_an_error_that_names_it,
     }
 }
