@@ -2,7 +2,7 @@
 //! process.
 //!
 //! ```text
-//!   ROOT/.lock                          held while any store below is open: one instance, one directory
+//!   ROOT/.lock                          held from the first opened store until its `Redb` is gone: one instance, one directory
 //!   ROOT/<owner>/<topic>-<partition>.redb
 //!        tables:  rows  key bytes -> value bytes
 //!                 meta  "checkpoint" -> 37 bytes (see `checkpoint`), "name" -> whose table this is
@@ -22,18 +22,19 @@ mod open;
 mod store;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use goka_core::storage::{Opened, StoreBuilder, StoreError, StoreName};
 
 use crate::directory::DirectoryLock;
 
-/// Opens stores below one directory. Two processes, or two of these, cannot use a directory at the same time.
+/// Opens stores below one directory. Two processes, or two of these, cannot use a directory at the same time: it is locked when the
+/// first store is opened, and until this is dropped, so that an instance keeps its directory through rebalances.
 #[derive(Debug)]
 pub struct Redb {
     root: PathBuf,
     cache_bytes: usize,
-    lock: Mutex<Weak<DirectoryLock>>,
+    lock: Mutex<Option<Arc<DirectoryLock>>>,
 }
 
 impl Redb {
@@ -57,13 +58,9 @@ impl StoreBuilder for Redb {
     fn open(&self, name: StoreName<'_>) -> Result<Opened, StoreError> {
         let lock = {
             let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            match held.upgrade() {
-                Some(lock) => lock,
-                None => {
-                    let lock = DirectoryLock::acquire(&self.root)?;
-                    *held = std::sync::Arc::downgrade(&lock);
-                    lock
-                }
+            match &*held {
+                Some(lock) => Arc::clone(lock),
+                None => Arc::clone(held.insert(DirectoryLock::acquire(&self.root)?)),
             }
         };
         open::open(&self.root, name, self.cache_bytes, lock)

@@ -73,16 +73,23 @@ fn a_second_instance_on_the_same_directory_is_refused_and_told_why() {
     let scratch = Scratch::new();
     let first = Redb::at(&scratch.0);
     let store = open(&first);
-    let error = Redb::at(&scratch.0)
-        .open(NAME)
-        .err()
-        .expect("the directory is in use")
-        .to_string();
-    assert!(
-        error.contains("another instance is using it") && error.contains(&*scratch.0.to_string_lossy()),
-        "{error}"
-    );
+    let refused = || {
+        let error = Redb::at(&scratch.0)
+            .open(NAME)
+            .err()
+            .expect("the directory is in use")
+            .to_string();
+        let directory = scratch.0.to_string_lossy();
+        assert!(
+            error.contains("another instance is using it") && error.contains(&*directory),
+            "{error}"
+        );
+    };
+    refused();
     store.close().unwrap();
+    // The instance has no partition at the moment, but it may get one again.
+    refused();
+    drop(first);
     open(&Redb::at(&scratch.0));
 }
 

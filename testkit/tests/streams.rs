@@ -107,6 +107,7 @@ on_each_cluster! {
         members_that_come_and_go_leave_the_counts_exact,
     }
     crash: {
+        a_member_that_slept_past_its_session_writes_nothing_more,
         a_killed_process_loses_nothing_and_its_store_is_a_prefix_of_the_changelog,
         when_one_of_two_processes_is_killed_the_other_goes_on_from_its_commits,
     }
@@ -125,6 +126,7 @@ on_the_embedded_cluster! {
         without_heartbeats_nothing_is_written_after_the_session,
     }
     trust: {
+        a_changelog_that_ends_in_removed_records_is_recovered,
         a_log_that_begins_past_the_checkpoint_makes_the_store_start_anew,
         a_log_that_lost_its_tail_makes_the_store_start_anew,
     }

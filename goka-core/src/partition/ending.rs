@@ -18,7 +18,9 @@ use crate::table::{TableError, attach, blocking, flush_done, leader_epoch, wall_
 impl Task {
     /// Waits until everything appended is acknowledged. No input is taken meanwhile.
     pub(super) async fn settle(&mut self) -> Result<(), RunError> {
-        self.writers.flush();
+        if self.holds_lease() {
+            self.writers.flush();
+        }
         while !self.writers.is_settled() && self.holds_lease() {
             tokio::select! {
                 Some(ack) = self.acks.recv() => self.handle_ack(ack)?,
@@ -32,6 +34,10 @@ impl Task {
     /// Gives how to end if it was asked to meanwhile; the table is gone then, and its store closed.
     pub(super) async fn recover_again(&mut self) -> Result<Option<Close>, RunError> {
         self.settle().await?;
+        if !self.writers.is_settled() {
+            // The lease ran out meanwhile; the group's word comes next.
+            return Ok(None);
+        }
         if self.flush.is_some() {
             let done = flush_done(&mut self.flush).await;
             self.finish_flush(done)?;

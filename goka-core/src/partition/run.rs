@@ -161,6 +161,7 @@ impl Task {
                 return Ok(close);
             }
             if self.foreign_write
+                && self.holds_lease()
                 && let Some(close) = self.recover_again().await?
             {
                 return Ok(close);
@@ -256,15 +257,21 @@ impl Task {
         }
     }
 
+    /// Sealing sends the changelog's open batch, which only the owner may.
+    fn may_seal(&self) -> bool {
+        self.writers.is_settled() || self.holds_lease()
+    }
+
     /// Seals and starts a flush when its time has come; `all` does not wait for that time.
     pub(super) fn drive_flush(&mut self, now: Instant, all: bool) {
+        let may_seal = self.may_seal();
         let (Some(table), Some(how)) = (&mut self.table, &self.how) else {
             return;
         };
         if self.flush.is_some() || self.foreign_write {
             return;
         }
-        if !table.is_flushing() && (all || table.flush_due(now)) {
+        if may_seal && !table.is_flushing() && (all || table.flush_due(now)) {
             let batches = self.writers.cut_changelog();
             table.seal(batches);
         }
@@ -287,7 +294,7 @@ impl Task {
             .table
             .as_ref()
             .and_then(Table::flush_at)
-            .filter(|_| self.flush.is_none());
+            .filter(|_| self.flush.is_none() && self.may_seal());
         let wake_at = flush_at
             .into_iter()
             .chain([Instant::now() + LOOK_AT_LEASE])

@@ -32,6 +32,9 @@ pub(crate) struct App {
 impl App {
     /// With an empty input topic.
     pub(crate) async fn new(cluster: Cluster) -> App {
+        // What RUST_LOG asks for is shown of tests that fail; the first test of a process sets it up for all.
+        let logs = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
+        let _ = logs.with_ansi(false).with_test_writer().try_init();
         let topic = cluster.topic(PARTITIONS, &[]).await;
         let group = unique("group");
         let table = format!("{group}-table");

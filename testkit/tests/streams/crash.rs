@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use goka_core::storage::{KeyRange, StoreBuilder, StoreName};
+use goka_core::{ClientConfig, GroupGraph, Int64, Processor, Utf8};
 use storage_redb::Redb;
 
-use crate::app::{App, PARTITIONS, clicks, ready, stop, truth};
+use crate::app::{App, PARTITIONS, clicks, quick, ready, stop, truth};
 use crate::cluster::{Cluster, eventually};
 
 /// A process of the group; killed when dropped.
@@ -144,4 +146,74 @@ pub(crate) async fn when_one_of_two_processes_is_killed_the_other_goes_on_from_i
     stop(survivor).await;
     check_prefix(&app, &app.state.join("killed")).await;
     check_prefix(&app, &app.state.join("survivor")).await;
+}
+
+/// I3: whoever wakes up after its session was over must not write what it had begun, although it has not learnt that yet.
+pub(crate) async fn a_member_that_slept_past_its_session_writes_nothing_more(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let clicks = clicks(2000, 60);
+    app.click(&clicks).await;
+    let asleep = Arc::new(AtomicBool::new(false));
+    let sleeper = Sleeper::start(&app, Arc::clone(&asleep));
+    eventually("the sleep", async || asleep.load(Ordering::SeqCst)).await;
+    let other = app.start(app.graph(), app.redb("other")).await;
+    let everything = async || other.stats().await.unwrap().partitions.len() == PARTITIONS as usize;
+    eventually("all partitions", everything).await;
+    app.until_committed().await;
+    eventually("the awakening", async || !asleep.load(Ordering::SeqCst)).await;
+    // It comes back as a member that knows its place.
+    let shared = async || other.stats().await.unwrap().partitions.len() == PARTITIONS as usize / 2;
+    eventually("an even share", shared).await;
+    sleeper.stop();
+    app.until_committed().await;
+    assert_eq!(app.fold().await, truth(&clicks));
+    stop(other).await;
+}
+
+/// An instance on a thread of its own, which the first callback puts to sleep for longer than a session, heartbeats included.
+struct Sleeper {
+    thread: std::thread::JoinHandle<()>,
+    end: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Sleeper {
+    fn start(app: &App, asleep: Arc<AtomicBool>) -> Sleeper {
+        let slept = AtomicBool::new(false);
+        let graph = GroupGraph::builder(app.group.as_str())
+            .persist(Int64)
+            .input(app.topic.as_str(), Utf8, move |ctx, _| {
+                let count = ctx.value()?.unwrap_or(0) + 1;
+                ctx.set_value(&count)?;
+                // In the middle of a slice: some effects wait to be sent, much input waits to be worked off.
+                if ctx.offset() == 10 && !slept.swap(true, Ordering::SeqCst) {
+                    asleep.store(true, Ordering::SeqCst);
+                    std::thread::sleep(Duration::from_secs(12));
+                    asleep.store(false, Ordering::SeqCst);
+                }
+                Ok(())
+            })
+            .build()
+            .unwrap();
+        let (kafka, stores) = (ClientConfig::new(app.cluster.bootstrap().to_vec()), app.redb("sleeper"));
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let processor = Processor::new(kafka, graph, stores).unwrap().with_config(quick());
+                let running = processor.start().await.unwrap();
+                // A test that failed drops its end.
+                let _ = ended.await;
+                running.stop().await.unwrap();
+            });
+        });
+        Sleeper { thread, end }
+    }
+
+    fn stop(self) {
+        self.end.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
 }

@@ -4,8 +4,9 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
 use goka_core::storage::StoreBuilder;
-use goka_core::{Emitter, Int64, Running};
+use goka_core::{Emitter, GroupGraph, Int64, Partitioner, Running, Utf8};
 use kafka_wire::admin::NewTopic;
+use testkit::broker::{LostTail, Tombstones};
 
 use crate::app::{App, PARTITIONS, clicks, ready, recovered, stop, truth};
 use crate::cluster::{Cluster, eventually, within};
@@ -213,6 +214,56 @@ pub(crate) async fn a_log_that_begins_past_the_checkpoint_makes_the_store_start_
     stop(running).await;
 }
 
+/// Embedded only: compaction on command. A reader that waits for the record before the end would wait for ever.
+pub(crate) async fn a_changelog_that_ends_in_removed_records_is_recovered(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let emitter = within("an emitter", Emitter::new(app.cluster.new_client(), &app.topic, Utf8))
+        .await
+        .unwrap();
+    for (user, profile) in [("amy", "hello"), ("bob", "hi"), ("amy", "bye")] {
+        within("an acknowledgement", emitter.emit_sync(user, profile))
+            .await
+            .unwrap();
+    }
+    emitter.finish().await.unwrap();
+    let graph = || {
+        let graph = GroupGraph::builder(app.group.as_str()).persist(Utf8).input(
+            app.topic.as_str(),
+            Utf8,
+            |ctx, profile: String| match profile.as_str() {
+                "bye" => ctx.delete(),
+                profile => ctx.set_value(profile),
+            },
+        );
+        graph.build().unwrap()
+    };
+    let running = app.start(graph(), app.redb("a")).await;
+    ready(&running).await;
+    app.until_committed().await;
+    stop(running).await;
+    let partition = Partitioner::Fnv1a.partition(b"amy", PARTITIONS);
+    let bounds = app.cluster.bounds(&app.table, partition).await;
+    app.cluster
+        .broker()
+        .compact(&app.table, partition, Tombstones::Drop)
+        .unwrap();
+    assert_eq!(
+        app.cluster.bounds(&app.table, partition).await,
+        bounds,
+        "compaction moves no end"
+    );
+    let records = app.cluster.broker().records(&app.table, partition).unwrap();
+    assert!(
+        records.last().is_none_or(|last| last.offset + 1 < bounds.1),
+        "the last record is still there"
+    );
+    let running = app.start(graph(), app.redb("b")).await;
+    ready(&running).await;
+    assert_eq!(running.get("amy").await.unwrap(), None);
+    assert_eq!(running.get("bob").await.unwrap().as_deref(), Some("hi"));
+    stop(running).await;
+}
+
 /// Embedded only: an unclean leader election on command.
 pub(crate) async fn a_log_that_lost_its_tail_makes_the_store_start_anew(cluster: Cluster) {
     let app = App::new(cluster).await;
@@ -222,9 +273,7 @@ pub(crate) async fn a_log_that_lost_its_tail_makes_the_store_start_anew(cluster:
     }
     let broker = app.cluster.broker();
     for node in broker.nodes() {
-        broker
-            .faults()
-            .crash_and_restart(*node, testkit::broker::LostTail::Batches(2));
+        broker.faults().crash_and_restart(*node, LostTail::Batches(2));
     }
     // The input lost its tail as well; what is committed must exist again, or the run ends with an error that says so.
     app.click(&clicks).await;
