@@ -231,3 +231,19 @@ pub(crate) async fn flush_done(flush: &mut Option<JoinHandle<FlushDone>>) -> Flu
     *flush = None;
     done
 }
+
+#[cfg(test)]
+mod tests {
+    use kafka_wire::TopicPartition;
+
+    use super::*;
+
+    #[test]
+    fn a_log_whose_last_offsets_hold_no_records_counts_as_read_up_to_its_end() {
+        let mut batch = FetchedBatch::empty(TopicPartition::new("table", 0), 90);
+        batch.high_watermark = 100;
+        assert_eq!(end_of_log(&batch), -1, "there may be more to come");
+        batch.at_end = true;
+        assert_eq!(end_of_log(&batch), 100);
+    }
+}
