@@ -10,6 +10,7 @@
     reason = "driver: owns sockets and time"
 )]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,11 +31,11 @@ impl Core {
     /// # Errors
     /// `Unreachable` with what each address said last, or `Closed`.
     pub(super) async fn any_broker(core: &Arc<Self>, deadline: Instant) -> Result<Connection, CallError> {
+        let mut refusals = Refusals::new();
         loop {
             if let Some(connection) = core.any_open() {
                 return Ok(connection);
             }
-            let mut refusals = Vec::new();
             let race = core.unless_closed(race(core, &mut refusals));
             match tokio::time::timeout_at(deadline.into(), race).await {
                 Ok(Ok(connection)) => return Ok(connection),
@@ -84,7 +85,7 @@ impl Core {
     }
 
     /// The error when time is up although attempts are still under way.
-    fn nobody(&self, refusals: &[String]) -> CallError {
+    fn nobody(&self, refusals: &Refusals) -> CallError {
         let known: Vec<String> = self.image.borrow().brokers().map(ToString::to_string).collect();
         let tried = self
             .bootstrap
@@ -97,7 +98,7 @@ impl Core {
             "none of {tried} answered within {:?}",
             self.config.connection.request_timeout
         );
-        for refusal in refusals {
+        for refusal in refusals.values() {
             text.push_str("; ");
             text.push_str(refusal);
         }
@@ -105,8 +106,11 @@ impl Core {
     }
 }
 
+/// What each address said last. Time is often up in the pause before the next attempt, which has said nothing yet.
+type Refusals = BTreeMap<String, String>;
+
 /// The first candidate to connect; an error once each was tried in vain.
-async fn race(core: &Arc<Core>, refusals: &mut Vec<String>) -> Result<Connection, CallError> {
+async fn race(core: &Arc<Core>, refusals: &mut Refusals) -> Result<Connection, CallError> {
     let mut waiting = core.candidates().into_iter();
     let mut attempts = JoinSet::new();
     let mut foreign = None;
@@ -121,7 +125,7 @@ async fn race(core: &Arc<Core>, refusals: &mut Vec<String>) -> Result<Connection
         match tokio::time::timeout(head_start, attempts.join_next()).await {
             Ok(Some(Ok(Ok(connection)))) => return Ok(connection),
             Ok(Some(Ok(Err(error)))) => {
-                refusals.push(error.to_string());
+                refusals.insert(error.broker().unwrap_or_default().to_owned(), error.to_string());
                 // Nothing heals a wrong port: say it at once instead of trying until the deadline.
                 if !matches!(error.kind, CallErrorKind::Unreachable) {
                     foreign = Some(error);
