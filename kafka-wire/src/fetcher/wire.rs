@@ -123,7 +123,7 @@ impl Request {
             Kind::Fetch { wait, .. } => wait,
             Kind::Offsets(_) | Kind::EpochEnds => Duration::ZERO,
         };
-        let topics = self.by_topic(|asked| {
+        let topics = self.in_turn(|asked| {
             let Want::Records(offset) = asked.want else { return None };
             Some(
                 FetchPartition::default()
@@ -208,7 +208,16 @@ impl Request {
         }
     }
 
-    /// Groups by topic, in the order in which partitions are asked for: brokers fill a response in that order.
+    /// Groups neighbours of one topic. Brokers fill a response in the order of the request, so that a topic is named again where
+    /// others came in between; Java does the same.
+    fn in_turn<P>(&self, partition: impl Fn(&Asked) -> Option<P>) -> Vec<(&Asked, Vec<P>)> {
+        let of_one_topic = |a: &Asked, b: &Asked| a.topic_partition.topic == b.topic_partition.topic;
+        let runs = self.partitions.chunk_by(of_one_topic);
+        runs.map(|run| (&run[0], run.iter().filter_map(&partition).collect()))
+            .collect()
+    }
+
+    /// Groups by topic.
     fn by_topic<P>(&self, partition: impl Fn(&Asked) -> Option<P>) -> Vec<(&Asked, Vec<P>)> {
         let mut places = HashMap::<&str, usize>::new();
         let mut topics = Vec::<(&Asked, Vec<P>)>::new();

@@ -21,11 +21,19 @@ use crate::protocol::{ErrorCode, IsolationLevel, TopicId};
 const SMALL_PART: usize = 8;
 
 impl Schedule {
-    pub(super) fn handle_call_error(&mut self, now: Instant, request: &Request, error: &CallError) {
+    /// No answer came. `heard` are the places of partitions that still waited for one.
+    pub(super) fn handle_call_error(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        heard: &HashSet<usize>,
+        error: &CallError,
+    ) {
+        let asked = heard.iter().filter_map(|place| request.partitions.get(*place));
         match (error.kind(), request.kind) {
             (CallErrorKind::Closed, _) => return self.handle_closed(error),
             (CallErrorKind::Unsupported, Kind::EpochEnds) => {
-                for asked in &request.partitions {
+                for asked in asked {
                     if let Some(slot) = self.slots.get_mut(&asked.id) {
                         slot.position.handle_epochs_unsupported();
                     }
@@ -33,7 +41,7 @@ impl Schedule {
                 return;
             }
             (CallErrorKind::Unsupported, _) => {
-                for asked in &request.partitions {
+                for asked in asked {
                     self.fail(asked.id, Some(request.node), FetchErrorKind::Call(error.clone()));
                 }
                 return;
@@ -57,20 +65,27 @@ impl Schedule {
         }));
     }
 
-    pub(super) fn handle_told(&mut self, now: Instant, request: &Request, mut answer: Answer) {
+    /// An answer came. `silent` are the places of partitions that still waited for one.
+    pub(super) fn handle_told(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        mut silent: HashSet<usize>,
+        mut answer: Answer,
+    ) {
+        let is_empty = answer.partitions.is_empty();
         let total = answer.partitions.iter().map(|(_, told)| told.record_bytes()).sum();
-        let mut silent: HashSet<usize> = (0..request.partitions.len()).collect();
+        let served = answer.partitions.iter().filter(|(_, told)| told.record_bytes() > 0);
+        let first_served = served.map(|(place, _)| *place).min().unwrap_or(usize::MAX);
         for (place, told) in std::mem::take(&mut answer.partitions) {
             let Some(asked) = request.partitions.get(place).filter(|_| silent.remove(&place)) else {
                 continue;
             };
-            let slot = self.slots.get_mut(&asked.id);
-            // Whoever does not lead any more has no say; what was asked for meanwhile is asked for again.
-            let Some(slot) = slot.filter(|slot| slot.position.leader() == Some(asked.leader)) else {
+            let Some(slot) = self.slots.get_mut(&asked.id) else {
                 continue;
             };
             let outcome = match told {
-                Told::Records(fetched) => self.handle_fetched(now, (asked, place == 0), fetched, total),
+                Told::Records(fetched) => self.handle_fetched(now, (asked, place <= first_served), fetched, total),
                 Told::Offset(offset) => slot.position.handle_offset(now, offset, &mut self.jitter),
                 Told::EpochEnd { epoch, end_offset } => slot.position.handle_epoch_end(epoch, end_offset),
                 Told::Error { code, leader } => {
@@ -82,7 +97,7 @@ impl Schedule {
             };
             self.act(asked.id, Some(request.node), outcome);
         }
-        if answer.code.is_ok() && silent.len() == request.partitions.len() && !answer.throttle.is_zero() {
+        if answer.code.is_ok() && is_empty && !answer.throttle.is_zero() {
             // A throttled fetch names no partition (KIP-219); all of them are asked for again after the pause.
             return;
         }
@@ -113,7 +128,7 @@ impl Schedule {
     fn handle_fetched(
         &mut self,
         now: Instant,
-        (asked, is_first): (&Asked, bool),
+        (asked, had_room): (&Asked, bool),
         fetched: Fetched,
         total: usize,
     ) -> Outcome {
@@ -136,6 +151,7 @@ impl Schedule {
                     slot.position.pause(now, &mut self.jitter);
                 }
                 (slot.needs, slot.turn, slot.caught_up) = (Some(bytes), 0, false);
+                self.note_room(asked.id);
                 return Outcome::Go;
             }
             None => {}
@@ -151,7 +167,7 @@ impl Schedule {
             self.turn += 1;
             (slot.turn, slot.needs) = (self.turn, None);
         }
-        let at_end = is_at_end(self.config.isolation, &scan, &fetched.watermarks, is_first);
+        let at_end = is_at_end(self.config.isolation, &scan, &fetched.watermarks, had_room);
         let deliver = !slot.caught_up || (at_end && !slot.end_told);
         slot.end_told = at_end;
         let records = kept(scan.complete, slot.buffered, total);
@@ -202,8 +218,15 @@ impl Schedule {
             self.events.push_back(Event::TopicKnown { id, topic_id: found });
         }
         let leader = self.image.leader(&slot.topic_partition);
-        slot.position
-            .handle_leader(leader.map(|(node, epoch)| Leader { node, epoch }));
+        let (former, leader) = (
+            slot.position.leader(),
+            leader.map(|(node, epoch)| Leader { node, epoch }),
+        );
+        if leader != former {
+            // Whoever does not lead any more has no say, and may be long in saying so.
+            slot.asked_in = None;
+            slot.position.handle_leader(leader);
+        }
         if leader.is_some() || slot.position.next_timeout().is_some() {
             return;
         }
@@ -248,14 +271,14 @@ impl Schedule {
 }
 
 /// Whether the reader now has all there is. An empty part of a response alone does not say so: the partitions before it may have
-/// taken all the room. The first partition of a request always gets something if there is something, so that its word counts even
-/// when the offsets up to the watermark hold no records any more.
-fn is_at_end(isolation: IsolationLevel, scan: &Scan, watermarks: &Watermarks, is_first: bool) -> bool {
+/// taken all the room. As long as nobody took any, a partition gets something if there is something (KIP-74), so that its word
+/// counts even when the offsets up to the watermark hold no records any more.
+fn is_at_end(isolation: IsolationLevel, scan: &Scan, watermarks: &Watermarks, had_room: bool) -> bool {
     let end = match isolation {
         IsolationLevel::ReadCommitted => watermarks.last_stable,
         IsolationLevel::ReadUncommitted => watermarks.high,
     };
-    scan.next_offset >= end || (is_first && scan.complete.is_empty())
+    scan.next_offset >= end || (had_room && scan.complete.is_empty())
 }
 
 /// The bytes to keep for the reader: a slice of the response, or a copy if that would keep much else alive.

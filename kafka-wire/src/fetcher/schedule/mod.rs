@@ -7,8 +7,8 @@
 //!                      answers ──> Position, per partition ──> events
 //! ```
 //!
-//! Each partition rides in one request at a time, and each broker has one Long and one Short request under way at most. All that
-//! have room ride the Long one. Whoever becomes ready while that one waits at the broker takes the Short one at once and comes
+//! Each partition rides in one request at a time; a new leader is asked at once, and what the former one still has to say is not
+//! heard. Each broker has one Long and one Short request under way at most. All that have room ride the Long one. Whoever becomes ready while that one waits at the broker takes the Short one at once and comes
 //! back to the Long one when it has read up to the end. A partition whose buffer is full, or that is paused, stays behind and
 //! holds nobody up. Partitions are asked for in the order in which they were served longest ago, because brokers fill a response
 //! from the front.
@@ -121,7 +121,7 @@ impl Schedule {
             position: Position::new(start, reset, self.config.isolation),
             paused: false,
             buffered: 0,
-            busy: false,
+            asked_in: None,
             caught_up: false,
             turn: 0,
             needs: None,
@@ -178,19 +178,21 @@ impl Schedule {
             return;
         };
         self.changed = true;
-        for asked in &request.partitions {
-            if let Some(slot) = self.slots.get_mut(&asked.id) {
-                slot.busy = false;
+        let mut heard = HashSet::new();
+        for (place, asked) in request.partitions.iter().enumerate() {
+            let slot = self.slots.get_mut(&asked.id);
+            if slot.is_some_and(|slot| slot.asked_in.take_if(|asked_in| *asked_in == ticket).is_some()) {
+                heard.insert(place);
             }
         }
         let node = self.nodes.entry(request.node).or_insert_with(Node::new);
         node.finished(request.kind);
         match answer {
-            Err(error) => self.handle_call_error(now, &request, &error),
+            Err(error) => self.handle_call_error(now, &request, &heard, &error),
             Ok(answer) => {
                 node.backoff.handle_success();
                 node.quiet_until = (!answer.throttle.is_zero()).then(|| now + answer.throttle);
-                self.handle_told(now, &request, answer);
+                self.handle_told(now, &request, heard, answer);
             }
         }
     }
@@ -203,7 +205,7 @@ impl Schedule {
         let ids: Vec<u64> = self
             .slots
             .iter()
-            .filter(|(_, slot)| !slot.busy)
+            .filter(|(_, slot)| slot.asked_in.is_none())
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
@@ -220,7 +222,7 @@ impl Schedule {
         let slots = self
             .slots
             .values()
-            .filter(|slot| !slot.busy)
+            .filter(|slot| slot.asked_in.is_none())
             .filter_map(|slot| slot.position.next_timeout());
         let nodes = self.nodes.values().filter_map(|node| node.quiet_until);
         slots.chain(nodes).min()
@@ -244,7 +246,7 @@ impl Schedule {
 impl Schedule {
     fn plan(&mut self, now: Instant) {
         let mut wanted = BTreeMap::<i32, Wanted>::new();
-        for (&id, slot) in self.slots.iter().filter(|(_, slot)| !slot.busy) {
+        for (&id, slot) in self.slots.iter().filter(|(_, slot)| slot.asked_in.is_none()) {
             let Some((leader, want)) = slot.position.want(now) else {
                 continue;
             };
@@ -301,6 +303,8 @@ impl Schedule {
 
     /// Makes one request of those partitions; one that is being read twice can be asked for once at a time.
     fn request(&mut self, now: Instant, node: i32, kind: Kind, ids: Vec<u64>) {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
         let mut seen = HashSet::new();
         let mut partitions = Vec::with_capacity(ids.len());
         for id in ids {
@@ -312,7 +316,7 @@ impl Schedule {
                 self.changed = true;
                 continue;
             }
-            slot.busy = true;
+            slot.asked_in = Some(ticket);
             partitions.push(Asked {
                 id,
                 topic_partition: slot.topic_partition.clone(),
@@ -322,8 +326,6 @@ impl Schedule {
                 max_bytes: slot.max_bytes(&self.config),
             });
         }
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
         let request = Arc::new(Request {
             ticket,
             node,

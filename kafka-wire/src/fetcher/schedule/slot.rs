@@ -22,8 +22,8 @@ pub(super) struct Slot {
     pub(super) paused: bool,
     /// Bytes delivered and not taken by the reader yet.
     pub(super) buffered: usize,
-    /// Part of a request that is under way.
-    pub(super) busy: bool,
+    /// Ticket of the request that is under way for it.
+    pub(super) asked_in: Option<u64>,
     /// The last answer brought nothing: it has been read to the end.
     pub(super) caught_up: bool,
     /// When it was served last.

@@ -4,16 +4,64 @@ use super::*;
 use crate::fetcher::position::Leader;
 
 #[test]
-fn a_new_leader_is_asked_and_the_former_one_has_no_say() {
+fn a_new_leader_is_asked_at_once_and_the_former_one_has_no_say() {
     let mut f = fixture();
-    (0..2).for_each(|id| f.add(id));
+    (0..3).for_each(|id| f.add(id));
     let former = f.request();
     f.events();
-    f.image(clicks_on([2, 1, 1, 1], 6));
-    f.answer(&former, vec![(0, records(0)), (1, nothing(0))]);
-    assert!(f.events().is_empty(), "both have another leader or another epoch of it");
-    let asked: Vec<_> = f.requests().iter().map(|request| fetch(request)).collect();
-    assert_eq!(asked, [(1, Lane::Long, vec![1]), (2, Lane::Long, vec![0])]);
+    f.image(image(&[("clicks", 7, &[2, 1, 1])], 6));
+    let asked = f.requests();
+    assert_eq!(fetch(&asked[0]), (1, Lane::Short, vec![1, 2]), "in another epoch of it");
+    assert_eq!(
+        fetch(&asked[1]),
+        (2, Lane::Long, vec![0]),
+        "even if the other never answers"
+    );
+    f.answer(
+        &former,
+        vec![(0, records(0)), (1, refusal(ErrorCode::TOPIC_AUTHORIZATION_FAILED))],
+    );
+    assert!(f.events().is_empty());
+    assert!(f.requests().is_empty(), "all are under way");
+    f.answer(&asked[1], vec![(0, records(0))]);
+    assert_eq!(f.events().len(), 1);
+    assert_eq!(f.request().partitions[0].want, Want::Records(10));
+}
+
+#[test]
+fn a_bound_told_by_a_former_leader_is_not_taken_for_the_new_ones() {
+    let mut f = fixture();
+    f.add_at(0, StartOffset::Earliest, OffsetReset::Error);
+    let former = f.request();
+    f.image(clicks_on([2; 4], 6));
+    let asked = f.request();
+    assert_eq!((asked.node, asked.partitions[0].want), (2, former.partitions[0].want));
+    f.answer(&former, vec![(0, Told::Offset(5))]);
+    assert!(f.requests().is_empty());
+    f.answer(&asked, vec![(0, Told::Offset(7))]);
+    assert_eq!(f.request().partitions[0].want, Want::Records(7));
+}
+
+#[test]
+fn a_former_leader_that_is_too_old_for_epochs_confirms_nothing() {
+    let mut f = fixture();
+    let resume = StartOffset::Resume {
+        offset: 70,
+        leader_epoch: 4,
+    };
+    f.add_at(0, resume, OffsetReset::Error);
+    let former = f.request();
+    assert_eq!(former.kind, Kind::EpochEnds);
+    f.image(clicks_on([2; 4], 6));
+    f.fail(&former, CallErrorKind::Unsupported);
+    let asked = f.request();
+    assert_eq!((asked.node, asked.kind), (2, Kind::EpochEnds));
+    f.fail(&asked, CallErrorKind::Unsupported);
+    assert_eq!(
+        f.request().partitions[0].want,
+        Want::Records(70),
+        "of its own leader it does"
+    );
 }
 
 #[test]
@@ -110,6 +158,10 @@ fn a_topic_that_the_image_lost_is_the_same_one_when_it_comes_back() {
     f.image(image(&[("views", 8, &[1])], 5));
     assert_eq!(look_ups(&f.events()), ["clicks"]);
     f.image(clicks_on([1; 4], 5));
+    let again = f.request();
+    assert_eq!(fetch(&again), (1, Lane::Short, vec![0]));
     f.answer(&request, vec![(0, records(0))]);
+    assert!(f.events().is_empty(), "of before that");
+    f.answer(&again, vec![(0, records(0))]);
     assert!(matches!(f.events()[..], [Event::Answered { .. }]));
 }

@@ -1,8 +1,11 @@
 //! The schedule, fed by hand: requests are taken out and answered with what a broker would say, and time is a number.
 
 mod brokers;
+mod ends;
 mod lanes;
 mod leaders;
+mod positions;
+mod room;
 
 use std::time::Duration;
 
@@ -15,6 +18,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::*;
 use crate::connection::CallErrorKind;
+use crate::fetcher::AbortedTransaction;
 use crate::fetcher::wire::{Fetched, Told};
 use crate::protocol::batch::BatchBuilder;
 use crate::protocol::{Compression, ErrorCode};

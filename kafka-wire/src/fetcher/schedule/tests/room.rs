@@ -1,0 +1,226 @@
+//! Buffers that are full, partitions that are paused, and who is served first.
+
+use super::*;
+
+/// How much has to be taken of each full partition.
+fn full(events: &[Event]) -> Vec<(u64, usize)> {
+    let full = events.iter().filter_map(|event| match event {
+        Event::Full { id, excess } => Some((*id, *excess)),
+        _ => None,
+    });
+    full.collect()
+}
+
+/// So many bytes in one batch, from `offset` on.
+fn much(offset: i64, length: usize) -> Told {
+    bytes(batch(offset, 10, length), 1000)
+}
+
+#[test]
+fn a_full_partition_is_left_out_and_holds_nobody_up() {
+    let mut f = fixture();
+    (0..2).for_each(|id| f.add(id));
+    let request = f.request();
+    f.answer(&request, vec![(0, much(0, 900)), (1, records(0))]);
+    assert_eq!(full(&f.events()), [], "900 bytes and the next 1000 fit");
+    let request = f.request();
+    assert_eq!(ids(&request), [0, 1]);
+    f.answer(&request, vec![(0, much(10, 300)), (1, records(10))]);
+    assert_eq!(full(&f.events()), [(0, 200)], "1200 bytes and 1000 are 200 too many");
+    assert_eq!(fetch(&f.request()), (1, Lane::Long, vec![1]));
+}
+
+#[test]
+fn a_full_partition_is_asked_for_again_when_enough_is_taken() {
+    let mut f = fixture();
+    f.add(0);
+    let request = f.request();
+    f.answer(&request, vec![(0, much(0, 1500))]);
+    assert_eq!(full(&f.events()), [(0, 500)]);
+    assert!(f.requests().is_empty());
+    f.take(0, 499);
+    assert_eq!(full(&f.events()), [(0, 1)], "one byte is missing");
+    assert!(f.requests().is_empty());
+    f.take(0, 1);
+    assert_eq!(full(&f.events()), []);
+    let request = f.request();
+    assert_eq!(fetch(&request), (1, Lane::Long, vec![0]));
+    assert_eq!(request.partitions[0].want, Want::Records(10));
+}
+
+#[test]
+fn an_empty_buffer_always_has_room_and_to_take_it_all_is_always_enough() {
+    let mut f = with_config(|config| config.partition_buffer_bytes = PARTITION_MAX);
+    f.add(0);
+    let request = f.request();
+    f.answer(&request, vec![(0, much(0, 4000))]);
+    assert_eq!(full(&f.events()), [(0, 4000)]);
+    f.take(0, 4000);
+    assert_eq!(ids(&f.request()), [0]);
+}
+
+#[test]
+fn a_paused_partition_is_left_out_until_it_is_resumed() {
+    let mut f = fixture();
+    (0..2).for_each(|id| f.add(id));
+    f.schedule.handle_paused(0, true);
+    let request = f.request();
+    assert_eq!(fetch(&request), (1, Lane::Long, vec![1]));
+    f.schedule.handle_paused(0, false);
+    assert_eq!(fetch(&f.request()), (1, Lane::Short, vec![0]));
+}
+
+#[test]
+fn what_was_under_way_when_a_partition_was_paused_is_delivered() {
+    let mut f = fixture();
+    f.add(0);
+    let request = f.request();
+    f.events();
+    f.schedule.handle_paused(0, true);
+    f.answer(&request, vec![(0, records(0))]);
+    assert!(matches!(f.events()[..], [Event::Answered { batch: Some(_), .. }]));
+    assert!(f.requests().is_empty());
+}
+
+#[test]
+fn a_paused_partition_still_finds_out_where_it_begins() {
+    let mut f = fixture();
+    f.add_at(0, StartOffset::Earliest, OffsetReset::Error);
+    f.schedule.handle_paused(0, true);
+    let request = f.request();
+    assert_eq!(request.kind, Kind::Offsets(IsolationLevel::ReadUncommitted));
+    f.answer(&request, vec![(0, Told::Offset(5))]);
+    assert!(f.requests().is_empty());
+}
+
+#[test]
+fn partitions_served_longest_ago_come_first() {
+    let mut f = fixture();
+    (0..3).for_each(|id| f.add(id));
+    let request = f.request();
+    f.answer(&request, vec![(0, records(0)), (1, nothing(0)), (2, records(0))]);
+    let request = f.request();
+    assert_eq!(ids(&request), [1, 0, 2], "1 got nothing");
+    f.answer(&request, vec![(0, records(0)), (1, nothing(10)), (2, records(10))]);
+    let request = f.request();
+    assert_eq!(ids(&request), [0, 1, 2]);
+    f.answer(&request, vec![(0, records(10)), (1, nothing(10)), (2, nothing(20))]);
+    assert_eq!(ids(&f.request()), [1, 2, 0]);
+}
+
+#[test]
+fn a_batch_that_did_not_fit_is_asked_for_first_and_with_all_it_needs() {
+    let mut f = fixture();
+    (0..2).for_each(|id| f.add(id));
+    let request = f.request();
+    f.answer(&request, vec![(0, records(0)), (1, records(0))]);
+    f.take(1, 200);
+    let request = f.request();
+    f.events();
+    let cut = batch(10, 10, 3000).slice(..700);
+    f.answer(&request, vec![(0, records(10)), (1, bytes(cut, 1000))]);
+    assert!(
+        matches!(f.events()[..], [Event::Answered { id: 0, .. }]),
+        "nothing to deliver of 1"
+    );
+    let request = f.request();
+    let asked: Vec<_> = request
+        .partitions
+        .iter()
+        .map(|asked| (asked.id, asked.want, asked.max_bytes))
+        .collect();
+    assert_eq!(
+        asked,
+        [(1, Want::Records(10), 3000), (0, Want::Records(20), PARTITION_MAX)]
+    );
+    f.answer(&request, vec![(0, much(10, 3000)), (1, nothing(20))]);
+    f.take(1, 3000);
+    let request = f.request();
+    assert_eq!(ids(&request), [0, 1]);
+    assert_eq!(
+        request.partitions[1].max_bytes, PARTITION_MAX,
+        "only that batch needed more"
+    );
+}
+
+#[test]
+fn a_broker_that_cuts_a_batch_although_it_was_first_is_given_a_pause() {
+    let mut f = fixture();
+    f.add(0);
+    let request = f.request();
+    f.answer(&request, vec![(0, bytes(batch(0, 10, 3000).slice(..700), 1000))]);
+    let request = f.request();
+    assert_eq!(request.partitions[0].max_bytes, 3000);
+    f.answer(&request, vec![(0, bytes(batch(0, 10, 3000).slice(..700), 1000))]);
+    assert!(f.requests().is_empty(), "it would go on like that for ever");
+    f.wait(LONG_ENOUGH);
+    assert_eq!(f.request().partitions[0].max_bytes, 3000);
+}
+
+#[test]
+fn a_partition_that_needs_more_room_than_is_left_says_how_much_has_to_be_taken() {
+    let mut f = fixture();
+    f.add(0);
+    let request = f.request();
+    f.answer(&request, vec![(0, much(0, 900))]);
+    let request = f.request();
+    assert_eq!(full(&f.events()), []);
+    f.answer(&request, vec![(0, bytes(batch(10, 10, 1500).slice(..700), 1000))]);
+    assert!(f.requests().is_empty(), "900 bytes and 1500 are too many");
+    assert_eq!(
+        full(&f.events()),
+        [(0, 400)],
+        "or its reader would never say that it took them"
+    );
+    f.take(0, 900);
+    assert_eq!(f.request().partitions[0].max_bytes, 1500);
+}
+
+#[test]
+fn a_batch_larger_than_any_response_fails_its_partition() {
+    let mut f = fixture();
+    f.add(0);
+    let request = f.request();
+    f.answer(
+        &request,
+        vec![(0, bytes(batch(0, 1, LARGEST_BATCH + 1).slice(..700), 1000))],
+    );
+    let failures = failures(f.events());
+    assert_eq!(failures.len(), 1);
+    let FetchErrorKind::BatchTooLarge { bytes, limit } = failures[0].1.kind else {
+        panic!("{:?}", failures[0]);
+    };
+    assert_eq!((bytes, limit), (LARGEST_BATCH + 1, LARGEST_BATCH));
+    assert!(f.requests().is_empty());
+}
+
+#[test]
+fn what_waits_long_is_a_copy_and_what_is_read_at_once_is_not() {
+    let mut f = fixture();
+    (0..2).for_each(|id| f.add(id));
+    let (small, large) = (batch(0, 10, 200), batch(0, 10, 1900));
+    let mut delivered = |records: Bytes| {
+        let request = f.request();
+        let place = request.partitions.iter().position(|asked| asked.id == 0).unwrap();
+        let other = 1 - place;
+        f.answer(
+            &request,
+            vec![(place, bytes(records, 1000)), (other, bytes(large.clone(), 1000))],
+        );
+        f.take(1, 1900);
+        let batch = f.events().into_iter().find_map(|event| match event {
+            Event::Answered { id: 0, batch, .. } => batch,
+            _ => None,
+        });
+        batch.unwrap().records
+    };
+    assert_eq!(
+        delivered(small.clone()).as_ptr(),
+        small.as_ptr(),
+        "the reader is waiting"
+    );
+    let next = batch(10, 10, 200);
+    let kept = delivered(next.clone());
+    assert_eq!(kept, next);
+    assert_ne!(kept.as_ptr(), next.as_ptr(), "it would keep 2100 bytes in memory");
+}
