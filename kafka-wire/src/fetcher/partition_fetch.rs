@@ -193,3 +193,6 @@ impl Drop for PartitionFetch {
         self.tell(Command::Removed { id: self.id });
     }
 }
+
+#[cfg(test)]
+mod tests;

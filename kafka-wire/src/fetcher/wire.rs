@@ -392,3 +392,6 @@ fn to_i32(value: usize) -> i32 {
 fn throttle(milliseconds: i32) -> Duration {
     Duration::from_millis(milliseconds.clamp(0, 300_000) as u64)
 }
+
+#[cfg(test)]
+mod tests;
