@@ -137,11 +137,13 @@ async fn show(processor: &Running<Int64>, view: &RunningView<Int64>) -> Result<u
         .filter(|partition| partition.state == PartitionState::Running)
         .count();
     let lag = stats.lag().map_or_else(|| "?".to_owned(), |lag| lag.to_string());
-    println!(
-        "partitions {running}/{} running, {} records, lag {lag}",
-        stats.partitions.len(),
-        stats.records()
-    );
+    match stats.partitions.len() {
+        0 => println!("waiting for partitions"),
+        all => println!(
+            "partitions {running}/{all} running, {} records, lag {lag}",
+            stats.records()
+        ),
+    }
     for (number, partition) in &stats.partitions {
         if let (PartitionState::Recovering, Some(table)) = (partition.state, partition.table)
             && let Some(recovery) = table.recovery
