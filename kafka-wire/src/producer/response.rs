@@ -1,6 +1,8 @@
 //! Reading a Produce response, versions 3 to 12.
 //!
-//! Every length is checked against the bytes that are left, and nothing is reserved by a count the broker names.
+//! The connection's [`guard`](crate::rpc::guard) has walked every body before: an array holds the elements it claims, and memory
+//! for them stays within its bound when it is reserved exactly, as it is here. What this reader believes without the guard is
+//! less: a count that the bytes left can hold.
 
 use std::time::Duration;
 
@@ -48,17 +50,28 @@ pub(super) struct NodeEndpoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
+/// The fewest bytes of a topic, a partition, a record error and an endpoint, in whichever version needs least.
+const LEAST_TOPIC: usize = 3;
+const LEAST_PARTITION: usize = 22;
+const LEAST_RECORD_ERROR: usize = 6;
+const LEAST_ENDPOINT: usize = 11;
+
 /// Reads the body of a response of `version`.
 pub(super) fn decode(version: i16, body: &[u8]) -> Result<ProduceAnswer, Malformed> {
     let mut reader = Reader {
         rest: body,
         flexible: version >= FIRST_FLEXIBLE,
     };
-    let mut answer = ProduceAnswer::default();
-    for _ in 0..reader.array_len()? {
+    let topics = reader.array_len(LEAST_TOPIC)?;
+    let mut answer = ProduceAnswer {
+        topics: Vec::with_capacity(topics),
+        ..ProduceAnswer::default()
+    };
+    for _ in 0..topics {
         let name = reader.string()?.ok_or(Malformed)?.to_owned();
-        let mut partitions = Vec::new();
-        for _ in 0..reader.array_len()? {
+        let count = reader.array_len(LEAST_PARTITION)?;
+        let mut partitions = Vec::with_capacity(count);
+        for _ in 0..count {
             partitions.push(partition(&mut reader, version)?);
         }
         reader.tagged_fields(|_, _| Ok(()))?;
@@ -102,7 +115,7 @@ fn partition(reader: &mut Reader<'_>, version: i16) -> Result<PartitionAnswer, M
 /// The broker's message, or else what it says about the first bad record.
 fn words(reader: &mut Reader<'_>) -> Result<Option<String>, Malformed> {
     let mut about_record = None;
-    for _ in 0..reader.array_len()? {
+    for _ in 0..reader.array_len(LEAST_RECORD_ERROR)? {
         let index = reader.i32()?;
         let message = reader.string()?;
         about_record.get_or_insert_with(|| format!("record {index} of the batch: {}", message.unwrap_or("invalid")));
@@ -116,8 +129,9 @@ fn words(reader: &mut Reader<'_>) -> Result<Option<String>, Malformed> {
 }
 
 fn endpoints(mut field: Reader<'_>) -> Result<Vec<NodeEndpoint>, Malformed> {
-    let mut endpoints = Vec::new();
-    for _ in 0..field.array_len()? {
+    let count = field.array_len(LEAST_ENDPOINT)?;
+    let mut endpoints = Vec::with_capacity(count);
+    for _ in 0..count {
         let node = field.i32()?;
         let host = field.string()?.ok_or(Malformed)?.to_owned();
         let port = u16::try_from(field.i32()?).map_err(|_| Malformed)?;
@@ -170,14 +184,18 @@ impl<'a> Reader<'a> {
         Err(Malformed)
     }
 
-    /// Elements of an array; a null array has none. Every element takes a byte at least, so more than `rest` is a lie.
-    fn array_len(&mut self) -> Result<usize, Malformed> {
+    /// Elements of an array of at least `least` bytes each, so more than `rest` can hold is a lie. A null array has none.
+    fn array_len(&mut self, least: usize) -> Result<usize, Malformed> {
         let len = if self.flexible {
             self.unsigned()?.saturating_sub(1)
         } else {
             usize::try_from(self.i32()?.max(0)).map_err(|_| Malformed)?
         };
-        if len > self.rest.len() { Err(Malformed) } else { Ok(len) }
+        if len > self.rest.len() / least {
+            Err(Malformed)
+        } else {
+            Ok(len)
+        }
     }
 
     fn string(&mut self) -> Result<Option<&'a str>, Malformed> {
@@ -219,6 +237,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::connection::guard;
+    use crate::producer::request::PRODUCE;
 
     fn wire(version: i16) -> Vec<u8> {
         let mut refused = PartitionProduceResponse::default()
@@ -323,7 +343,54 @@ mod tests {
         assert!(allocated.bytes_max < 1024);
     }
 
+    /// `topics` topics with names of `letters` letters and `partitions` partitions each.
+    fn crowded(version: i16, topics: usize, partitions: usize, letters: usize) -> Vec<u8> {
+        let partition = PartitionProduceResponse::default();
+        let topic = TopicProduceResponse::default()
+            .with_name(TopicName(StrBytes::from_string("n".repeat(letters))))
+            .with_partition_responses(vec![partition; partitions]);
+        let mut bytes = BytesMut::new();
+        let response = ProduceResponse::default().with_responses(vec![topic; topics]);
+        response.encode(&mut bytes, version).unwrap();
+        bytes.to_vec()
+    }
+
+    /// Reads what the guard lets through, and holds it to the guard's bound; whether it was read.
+    fn read_in_bounds(version: i16, body: &[u8]) -> bool {
+        let shape = guard::response_shape(PRODUCE).unwrap();
+        if shape.check(body, version).is_err() {
+            return false;
+        }
+        let mut read = false;
+        let used = allocation_counter::measure(|| read = decode(version, body).is_ok()).bytes_max;
+        let allowed = guard::allowed_memory(body.len()) as u64;
+        assert!(used <= allowed, "version {version}: {used} bytes for {}", body.len());
+        read
+    }
+
+    #[test]
+    fn three_thousand_topics_of_one_partition_are_read_in_bounded_memory() {
+        for version in 3..=12 {
+            assert!(
+                read_in_bounds(version, &crowded(version, 3_000, 1, 10)),
+                "version {version}"
+            );
+        }
+    }
+
     proptest! {
+        #[test]
+        fn crowds_are_read_or_refused_in_bounded_memory(
+            version in 3i16..=12, topics in 0usize..600, partitions in 0usize..20, letters in 0usize..20,
+            at: prop::sample::Index, byte: u8,
+        ) {
+            let mut body = crowded(version, topics, partitions, letters);
+            read_in_bounds(version, &body);
+            let at = at.index(body.len());
+            body[at] = byte;
+            read_in_bounds(version, &body);
+        }
+
         #[test]
         fn any_bytes_are_read_or_refused(version in 3i16..=12, bytes: Vec<u8>) {
             let _ = decode(version, &bytes);
