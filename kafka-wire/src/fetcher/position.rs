@@ -228,6 +228,10 @@ impl Position {
         if (log_start..=log_end).contains(&lost) {
             // A follower's or a lagging leader's mistake; its next answer will be another one.
             self.pause(now, jitter);
+            // There may be another leader since, and it may have kept less.
+            if let Some(leader) = self.leader {
+                self.check_against(leader);
+            }
             return Outcome::Go;
         }
         match self.reset {

@@ -51,7 +51,7 @@ impl Schedule {
         let node = self.nodes.entry(request.node).or_insert_with(Node::new);
         node.backoff.handle_failure(now, &mut self.jitter);
         let pause = node.backoff.pause(now);
-        node.quiet_until = Some(now + pause);
+        node.paused_until = Some(now + pause);
         let partitions = request.partitions.len();
         warn!(broker = request.node, partitions, ?pause, %error, "cannot fetch, will try again");
         // Perhaps the broker is gone and others lead its partitions now.

@@ -191,7 +191,9 @@ impl Schedule {
             Err(error) => self.handle_call_error(now, &request, &heard, &error),
             Ok(answer) => {
                 node.backoff.handle_success();
-                node.quiet_until = (!answer.throttle.is_zero()).then(|| now + answer.throttle);
+                node.paused_until = None;
+                let throttled = (!answer.throttle.is_zero()).then(|| now + answer.throttle);
+                node.throttled_until = node.throttled_until.max(throttled);
                 self.handle_told(now, &request, heard, answer);
             }
         }
@@ -200,7 +202,7 @@ impl Schedule {
     /// A pause may be over.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         for node in self.nodes.values_mut() {
-            node.quiet_until = node.quiet_until.filter(|until| now < *until);
+            node.handle_timeout(now);
         }
         let ids: Vec<u64> = self
             .slots
@@ -224,7 +226,7 @@ impl Schedule {
             .values()
             .filter(|slot| slot.asked_in.is_none())
             .filter_map(|slot| slot.position.next_timeout());
-        let nodes = self.nodes.values().filter_map(|node| node.quiet_until);
+        let nodes = self.nodes.values().filter_map(Node::quiet_until);
         slots.chain(nodes).min()
     }
 

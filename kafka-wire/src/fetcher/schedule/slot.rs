@@ -59,7 +59,10 @@ pub(super) struct Node {
     /// A ListOffsets or OffsetForLeaderEpoch request is under way.
     pub(super) asking: bool,
     pub(super) backoff: Backoff,
-    pub(super) quiet_until: Option<Instant>,
+    /// A request failed; an answer ends this.
+    pub(super) paused_until: Option<Instant>,
+    /// The broker asked for it (KIP-219); only time ends this.
+    pub(super) throttled_until: Option<Instant>,
 }
 
 impl Node {
@@ -69,7 +72,8 @@ impl Node {
             short: None,
             asking: false,
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
-            quiet_until: None,
+            paused_until: None,
+            throttled_until: None,
         }
     }
 
@@ -87,7 +91,18 @@ impl Node {
     }
 
     pub(super) fn is_quiet(&self, now: Instant) -> bool {
-        self.quiet_until.is_some_and(|until| now < until)
+        self.quiet_until().is_some_and(|until| now < until)
+    }
+
+    /// When it may be asked again.
+    pub(super) fn quiet_until(&self) -> Option<Instant> {
+        self.paused_until.max(self.throttled_until)
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        for until in [&mut self.paused_until, &mut self.throttled_until] {
+            *until = until.filter(|until| now < *until);
+        }
     }
 
     pub(super) fn finished(&mut self, kind: Kind) {

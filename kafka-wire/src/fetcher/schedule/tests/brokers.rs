@@ -76,6 +76,32 @@ fn a_throttled_answer_without_partitions_is_waited_out() {
 }
 
 #[test]
+fn another_answer_does_not_end_the_quiet_that_a_broker_asked_for_but_that_after_a_failure() {
+    for is_throttled in [true, false] {
+        let mut f = fixture();
+        f.add(0);
+        let long = f.request();
+        f.add(1);
+        let short = f.request();
+        let throttled = Answer {
+            throttle: Duration::from_secs(3),
+            ..answer(Vec::new())
+        };
+        match is_throttled {
+            true => f.answer_with(&long, throttled),
+            false => f.fail(&long, CallErrorKind::Timeout),
+        }
+        assert!(f.schedule.next_timeout().is_some());
+        f.answer(&short, vec![(0, nothing(0))]);
+        match is_throttled {
+            true => assert_eq!(f.schedule.next_timeout(), Some(f.now + Duration::from_secs(3))),
+            false => assert_eq!(f.schedule.next_timeout(), None),
+        }
+        assert_eq!(f.requests().is_empty(), is_throttled);
+    }
+}
+
+#[test]
 fn a_throttled_answer_with_records_delivers_them_first() {
     let mut f = fixture();
     f.add(0);

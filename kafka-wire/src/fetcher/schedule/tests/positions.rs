@@ -108,6 +108,26 @@ fn a_new_leader_is_asked_what_it_kept_before_it_is_fetched_from() {
 }
 
 #[test]
+fn a_leader_that_came_while_bounds_were_asked_is_asked_what_it_kept_too() {
+    let mut f = fixture();
+    f.add(0);
+    let request = f.request();
+    f.answer(&request, vec![(0, records(0))]);
+    let request = f.request();
+    f.answer(&request, vec![(0, refusal(ErrorCode::OFFSET_OUT_OF_RANGE))]);
+    f.image(clicks_on([2; 4], 6));
+    for offset in [0, 10] {
+        f.wait(LONG_ENOUGH);
+        let asked = f.requests();
+        let asked = asked.last().unwrap();
+        assert_eq!((asked.node, asked.kind), (2, Kind::Offsets(UNCOMMITTED)));
+        f.answer(asked, vec![(0, Told::Offset(offset))]);
+    }
+    f.wait(LONG_ENOUGH);
+    assert_eq!(f.request().partitions[0].want, Want::EpochEnd(5));
+}
+
+#[test]
 fn records_lost_with_a_leader_are_an_error_or_a_step_back() {
     for reset in [OffsetReset::Error, OffsetReset::Earliest] {
         let mut f = fixture();
