@@ -46,7 +46,6 @@ mod fetch_faults;
 mod group_faults;
 #[path = "behaviour/groups.rs"]
 mod groups;
-#[cfg(feature = "real-kafka")]
 #[path = "behaviour/java_tools.rs"]
 mod java_tools;
 #[path = "behaviour/outages.rs"]
@@ -55,6 +54,8 @@ mod outages;
 mod produce;
 #[path = "behaviour/produce_faults.rs"]
 mod produce_faults;
+#[path = "behaviour/readers.rs"]
+mod readers;
 #[path = "behaviour/refusals.rs"]
 mod refusals;
 #[path = "behaviour/streaming.rs"]
@@ -150,12 +151,10 @@ on_each_cluster! {
         a_batch_larger_than_the_limit_is_delivered,
         a_paused_partition_rests_until_it_is_resumed,
         a_reader_that_starts_at_the_end_is_told_so_by_an_empty_batch,
-        a_slow_reader_pauses_only_its_own_partition,
         a_topic_that_appears_later_is_read_from_its_first_record,
         a_waiting_fetch_is_woken_by_the_first_record,
         an_offset_outside_the_log_is_told_or_jumped_from,
         reading_starts_at_the_beginning_at_an_offset_or_at_the_end,
-        two_fetchers_of_one_client_do_not_wait_for_each_other,
     }
     groups: {
         a_member_that_is_cut_off_stops_before_it_is_replaced_and_comes_back,
@@ -165,6 +164,17 @@ on_each_cluster! {
         one_member_gets_every_partition_of_every_topic,
         two_members_share_equal_numbers_of_all_topics,
     }
+    java_tools: {
+        java_reads_what_we_wrote,
+        java_reads_what_we_wrote_in_lz4,
+        java_reads_what_we_wrote_in_snappy,
+        java_sees_the_offsets_we_commit_and_we_see_those_of_java,
+        readers_of_committed_records_do_not_see_aborted_ones,
+        we_read_what_java_wrote,
+        we_read_what_java_wrote_in_lz4,
+        we_read_what_java_wrote_in_snappy,
+        what_java_wrote_in_a_codec_we_lack_is_an_error_that_names_it,
+    }
     produce: {
         a_partition_writers_batches_are_acknowledged_in_order,
         on_log_append_time_topics_the_brokers_clock_counts,
@@ -172,6 +182,10 @@ on_each_cluster! {
         records_come_back_as_they_were_sent,
         records_come_back_as_they_were_sent_in_lz4,
         records_come_back_as_they_were_sent_in_snappy,
+    }
+    readers: {
+        a_slow_reader_pauses_only_its_own_partition,
+        two_fetchers_of_one_client_do_not_wait_for_each_other,
     }
     refusals: {
         a_full_buffer_holds_senders_back_until_there_is_room,
@@ -239,20 +253,5 @@ on_the_embedded_cluster! {
         requests_and_answers_that_are_late_double_nothing,
         requests_and_answers_that_break_off_double_nothing,
         requests_without_an_answer_are_repeated_and_double_nothing,
-    }
-}
-
-#[cfg(feature = "real-kafka")]
-on_apache_kafka! {
-    java_tools: {
-        java_reads_what_we_wrote,
-        java_reads_what_we_wrote_in_lz4,
-        java_reads_what_we_wrote_in_snappy,
-        java_sees_the_offsets_we_commit_and_we_see_those_of_java,
-        readers_of_committed_records_do_not_see_aborted_ones,
-        we_read_what_java_wrote,
-        we_read_what_java_wrote_in_lz4,
-        we_read_what_java_wrote_in_snappy,
-        what_java_wrote_in_a_codec_we_lack_is_an_error_that_names_it,
     }
 }

@@ -133,7 +133,12 @@ pub(crate) async fn every_trouble_there_is_in_any_order(cluster: Cluster) {
 fn any_fault(chance: &mut Chance) -> Fault {
     let fault = Fault::new(chance.one_of(&[Api::Produce, Api::Fetch, Api::Metadata])).times(chance.below(3) as u32);
     let delay = Duration::from_millis(chance.below(200) as u64);
-    match chance.below(5) {
+    match chance.below(7) {
+        // Metadata has no error that a whole request could be answered with.
+        5 => Fault::new(chance.one_of(&[Api::Produce, Api::Fetch])).error(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        6 => Fault::new(Api::Produce)
+            .times(3)
+            .error_after(ErrorCode::REQUEST_TIMED_OUT),
         0 => fault.cut(),
         1 => fault.cut_before_answer(),
         2 => fault.cut_answer_after(chance.below(100)),

@@ -1,22 +1,22 @@
-//! Reading: where it starts, that it waits and goes on, and that readers do not disturb each other.
+//! Reading: where it starts, and that it waits and goes on.
 
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::{DeleteRecordsRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use kafka_wire::admin::NewTopic;
 use kafka_wire::rpc::ConnectionClass;
 use kafka_wire::{
-    FetchError, FetchErrorKind, Fetcher, FetcherConfig, OffsetReset, PartitionFetch, ProducerConfig, StartOffset,
-    TopicPartition,
+    FetchError, FetchErrorKind, Fetcher, FetcherConfig, OffsetReset, PartitionFetch, StartOffset, TopicPartition,
 };
 
-use crate::cluster::{Cluster, Found, eventually, keyed, records_of, sender, within};
+use crate::cluster::{Cluster, Found, eventually, records_of, unique, within};
 
 /// How long a broker may hold a fetch, for tests that tell waiting from not waiting.
-const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-fn read(fetcher: &Fetcher, topic: &str, start: StartOffset, reset: OffsetReset) -> PartitionFetch {
+pub(crate) fn read(fetcher: &Fetcher, topic: &str, start: StartOffset, reset: OffsetReset) -> PartitionFetch {
     fetcher.fetch(TopicPartition::new(topic, 0), start, reset)
 }
 
@@ -32,7 +32,7 @@ async fn next(fetch: &mut PartitionFetch) -> Vec<Found> {
 }
 
 /// The values from here on until `count` are there.
-async fn values(fetch: &mut PartitionFetch, count: usize) -> Vec<String> {
+pub(crate) async fn values(fetch: &mut PartitionFetch, count: usize) -> Vec<String> {
     let mut values: Vec<String> = Vec::new();
     while values.len() < count {
         values.extend(next(fetch).await.iter().map(|found| found.text().to_owned()));
@@ -169,7 +169,7 @@ pub(crate) async fn an_offset_outside_the_log_is_told_or_jumped_from(cluster: Cl
 }
 
 pub(crate) async fn a_topic_that_appears_later_is_read_from_its_first_record(cluster: Cluster) {
-    let topic = crate::cluster::unique("later");
+    let topic = unique("later");
     let fetcher = cluster.fetcher(FetcherConfig::default());
     let mut fetch = read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error);
     assert!(
@@ -177,7 +177,7 @@ pub(crate) async fn a_topic_that_appears_later_is_read_from_its_first_record(clu
             .await
             .is_err()
     );
-    let new = kafka_wire::admin::NewTopic::new(&topic, 1);
+    let new = NewTopic::new(&topic, 1);
     let created = within("an answer", cluster.client().admin().create_topics(&[new]))
         .await
         .unwrap();
@@ -225,77 +225,4 @@ pub(crate) async fn a_reader_that_starts_at_the_end_is_told_so_by_an_empty_batch
         }
     });
     assert_eq!(end.await, 3);
-}
-
-pub(crate) async fn two_fetchers_of_one_client_do_not_wait_for_each_other(cluster: Cluster) {
-    let (idle, busy) = (cluster.topic(1, &[]).await, cluster.topic(1, &[]).await);
-    let config = FetcherConfig {
-        max_wait: LONG,
-        ..FetcherConfig::default()
-    };
-    let (waiting, reading) = (cluster.fetcher(config.clone()), cluster.fetcher(config));
-    let mut nothing = read(&waiting, &idle, StartOffset::Earliest, OffsetReset::Error);
-    // By now its fetch lies at the broker, where the log is empty.
-    assert!(
-        tokio::time::timeout(Duration::from_millis(300), nothing.next())
-            .await
-            .is_err()
-    );
-    let begun = Instant::now();
-    let mut fetch = read(&reading, &busy, StartOffset::Earliest, OffsetReset::Error);
-    for n in 0..20 {
-        cluster.write(&busy, 0, [n.to_string()]).await;
-        assert_eq!(values(&mut fetch, 1).await, [n.to_string()]);
-    }
-    assert!(begun.elapsed() < LONG / 2, "took {:?}", begun.elapsed());
-    assert!(nothing.try_next().is_none());
-}
-
-pub(crate) async fn a_slow_reader_pauses_only_its_own_partition(cluster: Cluster) {
-    const RECORDS: usize = 2000;
-    let topic = cluster.topic(2, &[]).await;
-    let producer = cluster.producer(ProducerConfig {
-        batch_bytes: 2000,
-        ..ProducerConfig::default()
-    });
-    let sender = sender(&producer, &topic).await;
-    let texts: Vec<String> = (0..RECORDS).map(|n| format!("{n:0100}")).collect();
-    for text in &texts {
-        for partition in [Some(0), Some(1)] {
-            drop(
-                sender
-                    .send(kafka_wire::ProducerRecord {
-                        partition,
-                        ..keyed(text)
-                    })
-                    .unwrap(),
-            );
-        }
-    }
-    within("every acknowledgement", producer.close()).await.unwrap();
-    let fetcher = cluster.fetcher(FetcherConfig {
-        partition_max_bytes: 5000,
-        partition_buffer_bytes: 10_000,
-        ..FetcherConfig::default()
-    });
-    let mut slow = read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error);
-    let at = TopicPartition::new(topic.as_str(), 1);
-    let mut quick = fetcher.fetch(at, StartOffset::Earliest, OffsetReset::Error);
-    assert_eq!(values(&mut quick, RECORDS).await, texts);
-    // What lies ready for the slow one is bounded: one answer may come on top of a full shelf.
-    let mut ready = 0;
-    let mut found = Vec::new();
-    while let Some(batch) = slow.try_next() {
-        let batch = batch.unwrap();
-        ready += batch.records.len();
-        found.extend(records_of(batch).iter().map(|found| found.text().to_owned()));
-        assert!(ready <= 20_000, "{ready} bytes lay ready");
-        if ready >= 10_000 {
-            break;
-        }
-    }
-    assert!(!found.is_empty());
-    let left = RECORDS - found.len();
-    found.extend(values(&mut slow, left).await);
-    assert_eq!(found, texts);
 }
