@@ -46,6 +46,7 @@ mod fetch_faults;
 mod group_faults;
 #[path = "behaviour/groups.rs"]
 mod groups;
+#[cfg(feature = "real-kafka")]
 #[path = "behaviour/java_tools.rs"]
 mod java_tools;
 #[path = "behaviour/outages.rs"]
@@ -164,17 +165,6 @@ on_each_cluster! {
         one_member_gets_every_partition_of_every_topic,
         two_members_share_equal_numbers_of_all_topics,
     }
-    java_tools: {
-        java_reads_what_we_wrote,
-        java_reads_what_we_wrote_in_lz4,
-        java_reads_what_we_wrote_in_snappy,
-        java_sees_the_offsets_we_commit_and_we_see_those_of_java,
-        readers_of_committed_records_do_not_see_aborted_ones,
-        we_read_what_java_wrote,
-        we_read_what_java_wrote_in_lz4,
-        we_read_what_java_wrote_in_snappy,
-        what_java_wrote_in_a_codec_we_lack_is_an_error_that_names_it,
-    }
     produce: {
         a_partition_writers_batches_are_acknowledged_in_order,
         on_log_append_time_topics_the_brokers_clock_counts,
@@ -253,5 +243,20 @@ on_the_embedded_cluster! {
         requests_and_answers_that_are_late_double_nothing,
         requests_and_answers_that_break_off_double_nothing,
         requests_without_an_answer_are_repeated_and_double_nothing,
+    }
+}
+
+#[cfg(feature = "real-kafka")]
+on_apache_kafka! {
+    java_tools: {
+        java_reads_what_we_wrote,
+        java_reads_what_we_wrote_in_lz4,
+        java_reads_what_we_wrote_in_snappy,
+        java_sees_the_offsets_we_commit_and_we_see_those_of_java,
+        readers_of_committed_records_do_not_see_aborted_ones,
+        we_read_what_java_wrote,
+        we_read_what_java_wrote_in_lz4,
+        we_read_what_java_wrote_in_snappy,
+        what_java_wrote_in_a_codec_we_lack_is_an_error_that_names_it,
     }
 }
