@@ -10,16 +10,21 @@
 //! We write version 0 of both, as goka does. We read what others write: any version, the fields after version 0 ignored;
 //! newer versions only append (ConsumerProtocol.java reads them the same way), and some clients claim version 1 without its
 //! field. Everything read comes from another member by way of the broker and is not trusted: a count is believed only as far
-//! as bytes are left to back it.
+//! as bytes are left to back it, and reading takes no more memory than the guard allows for an answer of that length
+//! ([`allowed_memory`]: 64 KiB and eight times its own). No topic has an empty name, so such a name is refused.
 
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use kafka_wire::rpc::guard::allowed_memory;
 
 /// `protocol_type` of every group of consumers.
 pub(crate) const PROTOCOL_TYPE: &str = "consumer";
 
 const VERSION: i16 = 0;
+
+/// The fewest bytes of a topic: the length of its name and one letter.
+const LEAST_TOPIC: usize = 2 + 1;
 
 /// What of a subscription concerns an assignor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +32,10 @@ pub(crate) struct Subscription {
     pub(crate) topics: Vec<String>,
     pub(crate) user_data: Option<Bytes>,
 }
+
+/// A member's partitions: topics ascending, each once, with ascending numbers. Flat, because a map's nodes would take more
+/// memory than the bytes of many small topics may.
+pub(crate) type Share = Vec<(String, Vec<i32>)>;
 
 /// Bytes of another member that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,39 +73,65 @@ pub(crate) fn decode_subscription(bytes: &[u8]) -> Result<Subscription, Malforme
         what: "subscription",
     };
     input.version()?;
-    let count = input.count(2)?;
-    let topics = (0..count).map(|_| input.string()).collect::<Result<_, _>>()?;
-    let user_data = input.nullable_bytes()?.map(Bytes::copy_from_slice);
+    let count = input.count(LEAST_TOPIC)?;
+    // Read twice: first for what it takes, then for good.
+    let mut ahead = Reader { ..input };
+    let mut letters = 0;
+    for _ in 0..count {
+        letters += ahead.topic()?.len();
+    }
+    let user_data = ahead.nullable_bytes()?;
+    // Only hundreds of thousands of names of one letter take more.
+    let memory = count * size_of::<String>() + letters + user_data.map_or(0, <[u8]>::len);
+    if memory > allowed_memory(bytes.len()) {
+        return Err(input.malformed());
+    }
+    let mut topics = Vec::with_capacity(count);
+    for _ in 0..count {
+        topics.push(input.topic()?.to_owned());
+    }
+    let user_data = user_data.map(Bytes::copy_from_slice);
     Ok(Subscription { topics, user_data })
 }
 
 /// No bytes at all is no partitions: leaders leave out members that get none.
-pub(crate) fn decode_assignment(bytes: &[u8]) -> Result<BTreeMap<String, Vec<i32>>, Malformed> {
-    let mut partitions: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+pub(crate) fn decode_assignment(bytes: &[u8]) -> Result<Share, Malformed> {
     if bytes.is_empty() {
-        return Ok(partitions);
+        return Ok(Share::new());
     }
     let mut input = Reader {
         rest: bytes,
         what: "assignment",
     };
     input.version()?;
-    for _ in 0..input.count(2 + 4)? {
-        let topic = input.string()?;
-        let numbers = partitions.entry(topic).or_default();
-        for _ in 0..input.count(4)? {
+    let count = input.count(LEAST_TOPIC + 4)?;
+    let mut share = Share::with_capacity(count);
+    for _ in 0..count {
+        let topic = input.topic()?.to_owned();
+        let count = input.count(4)?;
+        let mut numbers = Vec::with_capacity(count);
+        for _ in 0..count {
             match input.i32()? {
                 negative if negative < 0 => return Err(input.malformed()),
                 number => numbers.push(number),
             }
         }
+        share.push((topic, numbers));
     }
     input.nullable_bytes()?;
-    for numbers in partitions.values_mut() {
+    share.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    share.dedup_by(|(again, more), (topic, numbers)| {
+        let repeated = again == topic;
+        if repeated {
+            numbers.append(more);
+        }
+        repeated
+    });
+    for (_, numbers) in &mut share {
         numbers.sort_unstable();
         numbers.dedup();
     }
-    Ok(partitions)
+    Ok(share)
 }
 
 fn put_count(out: &mut BytesMut, count: usize) {
@@ -162,10 +197,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn string(&mut self) -> Result<String, Malformed> {
-        let len = usize::try_from(self.i16()?).map_err(|_| self.malformed())?;
-        let text = std::str::from_utf8(self.take(len)?).map_err(|_| self.malformed())?;
-        Ok(text.to_owned())
+    fn topic(&mut self) -> Result<&'a str, Malformed> {
+        match usize::try_from(self.i16()?) {
+            Ok(len) if len > 0 => std::str::from_utf8(self.take(len)?).map_err(|_| self.malformed()),
+            _ => Err(self.malformed()),
+        }
     }
 
     fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
@@ -177,134 +213,6 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// As sarama writes it for a goka group with inputs `one` and `two`.
-    const SUBSCRIPTION: &[u8] = b"\x00\x00\x00\x00\x00\x02\x00\x03one\x00\x03two\xff\xff\xff\xff";
-    /// Partitions 0, 2, 4 of `one`.
-    const ASSIGNMENT: &[u8] =
-        b"\x00\x00\x00\x00\x00\x01\x00\x03one\x00\x00\x00\x03\0\0\0\0\0\0\0\x02\0\0\0\x04\xff\xff\xff\xff";
-
-    fn topics() -> Vec<String> {
-        vec!["one".into(), "two".into()]
-    }
-
-    #[test]
-    fn a_subscription_has_gokas_bytes() {
-        assert_eq!(encode_subscription(&topics(), None), SUBSCRIPTION);
-        assert_eq!(
-            decode_subscription(SUBSCRIPTION),
-            Ok(Subscription {
-                topics: topics(),
-                user_data: None
-            })
-        );
-    }
-
-    #[test]
-    fn topics_keep_the_order_of_their_definition() {
-        let encoded = encode_subscription(&["two".into(), "one".into()], None);
-        assert_eq!(decode_subscription(&encoded).unwrap().topics, ["two", "one"]);
-    }
-
-    #[test]
-    fn an_assignment_has_gokas_bytes() {
-        let partitions = BTreeMap::from([("one".to_owned(), vec![0, 2, 4])]);
-        assert_eq!(encode_assignment(&partitions), ASSIGNMENT);
-        assert_eq!(decode_assignment(ASSIGNMENT), Ok(partitions));
-    }
-
-    #[test]
-    fn user_data_of_saramas_own_golden_bytes_is_read() {
-        let bytes = b"\x00\x00\x00\x00\x00\x02\x00\x03one\x00\x03two\x00\x00\x00\x03\x01\x02\x03";
-        let user_data = Some(Bytes::from_static(b"\x01\x02\x03"));
-        assert_eq!(
-            decode_subscription(bytes),
-            Ok(Subscription {
-                topics: topics(),
-                user_data
-            })
-        );
-        assert_eq!(encode_subscription(&topics(), Some(b"\x01\x02\x03")), &bytes[..]);
-    }
-
-    #[test]
-    fn later_versions_are_read_and_what_they_append_is_ignored() {
-        let owned = b"\x00\x00\x00\x01\x00\x03one\x00\x00\x00\x01\x00\x00\x00\x05";
-        let generation = b"\x00\x00\x00\x07";
-        let rack = b"\x00\x01r";
-        for (version, appended) in [
-            (1, vec![]), // claimed, not sent: old sarama-cluster
-            (1, owned.to_vec()),
-            (2, [&owned[..], generation].concat()),
-            (3, [&owned[..], generation, rack].concat()),
-            (9, vec![1, 2, 3]),
-        ] {
-            let mut bytes = [SUBSCRIPTION, &appended].concat();
-            bytes[1] = version;
-            assert_eq!(
-                decode_subscription(&bytes).map(|read| read.topics),
-                Ok(topics()),
-                "version {version}"
-            );
-        }
-    }
-
-    #[test]
-    fn no_bytes_are_an_empty_assignment() {
-        assert_eq!(decode_assignment(b""), Ok(BTreeMap::new()));
-    }
-
-    #[test]
-    fn a_partition_named_twice_is_assigned_once() {
-        let mut bytes = ASSIGNMENT.to_vec();
-        bytes[22] = 4; // 0, 2, 4 becomes 0, 4, 4
-        assert_eq!(decode_assignment(&bytes).unwrap()["one"], [0, 4]);
-    }
-
-    #[test]
-    fn hostile_bytes_are_refused_without_allocating_by_their_word() {
-        let cases: [&[u8]; 7] = [
-            b"\x00",
-            b"\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff",     // version -1
-            b"\x00\x00\x7f\xff\xff\xff\x00\x01a",            // 2^31 - 1 topics
-            b"\x00\x00\xff\xff\xff\xff",                     // -1 topics
-            b"\x00\x00\x00\x00\x00\x01\xff\xffx\0\0\0\0",    // topic of length -1
-            b"\x00\x00\x00\x00\x00\x01\x00\x01\xff\0\0\0\0", // not UTF-8
-            b"\x00\x00\x00\x00\x00\x00\xff\xff\xff\xfe",     // user data of length -2
-        ];
-        for bytes in cases {
-            assert!(decode_subscription(bytes).is_err(), "{bytes:?}");
-            assert!(decode_assignment(bytes).is_err(), "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn a_negative_partition_is_refused() {
-        let partitions = BTreeMap::from([("one".to_owned(), vec![-1])]);
-        assert!(decode_assignment(&encode_assignment(&partitions)).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_decode_or_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode_subscription(&bytes);
-            let _ = decode_assignment(&bytes);
-        }
-
-        #[test]
-        fn what_is_encoded_is_decoded(
-            partitions in proptest::collection::btree_map("[a-z]{1,8}", proptest::collection::btree_set(0_i32..1000, 0..9), 0..5),
-            user_data in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..9)),
-        ) {
-            let partitions: BTreeMap<String, Vec<i32>> =
-                partitions.into_iter().map(|(topic, numbers)| (topic, numbers.into_iter().collect())).collect();
-            prop_assert_eq!(decode_assignment(&encode_assignment(&partitions)), Ok(partitions.clone()));
-            let topics: Vec<String> = partitions.into_keys().collect();
-            let read = decode_subscription(&encode_subscription(&topics, user_data.as_deref())).unwrap();
-            prop_assert_eq!(read, Subscription { topics, user_data: user_data.map(Bytes::from) });
-        }
-    }
-}
+mod hostile;
+#[cfg(test)]
+mod tests;

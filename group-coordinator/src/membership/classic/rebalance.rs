@@ -256,7 +256,7 @@ impl ClassicMember {
         });
     }
 
-    fn topic_partitions(&self, share: BTreeMap<String, Vec<i32>>) -> Vec<TopicPartition> {
+    fn topic_partitions(&self, share: wire::Share) -> Vec<TopicPartition> {
         let mut partitions = Vec::new();
         for (topic, numbers) in share {
             if !self.config.topics.contains(&topic) {

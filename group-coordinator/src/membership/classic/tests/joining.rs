@@ -82,11 +82,15 @@ fn the_leader_plans_for_all_members() {
         .map(|given| {
             (
                 given.member_id.to_string(),
-                wire::decode_assignment(&given.assignment).unwrap()["input"].clone(),
+                wire::decode_assignment(&given.assignment).unwrap(),
             )
         })
         .collect();
-    assert_eq!(plan, [("m-1".to_owned(), vec![0, 1]), ("m-2".to_owned(), vec![2])]);
+    let share = |numbers: &[i32]| vec![("input".to_owned(), numbers.to_vec())];
+    assert_eq!(
+        plan,
+        [("m-1".to_owned(), share(&[0, 1])), ("m-2".to_owned(), share(&[2]))]
+    );
 }
 
 #[test]
@@ -147,7 +151,7 @@ fn a_member_with_unreadable_metadata_gets_nothing_and_harms_nobody() {
         .iter()
         .map(|given| wire::decode_assignment(&given.assignment))
         .collect();
-    assert_eq!(shares, [Ok(cluster(&[("input", 1)])), Ok(BTreeMap::new())]);
+    assert_eq!(shares, [Ok(vec![("input".to_owned(), vec![0])]), Ok(vec![])]);
 }
 
 #[test]
