@@ -7,8 +7,8 @@ use crate::protocol::TopicPartition;
 /// Complete record batches of one partition, as the broker sent them; a slice of the response, not a copy.
 ///
 /// The first batch may begin below [`fetch_offset`](FetchedBatch::fetch_offset), since brokers send whole batches;
-/// [`RecordCursor`](super::RecordCursor) leaves those records out. `records` is empty in one case: when the reader is now at the end of
-/// the log and was not told so with the last records, a batch that says just that is delivered.
+/// [`RecordCursor`](super::RecordCursor) leaves those records out. `records` is empty in one case: when the reader is now at the
+/// end of the log and was not told so with the last records, a batch that says just that is delivered.
 #[derive(Debug, Clone)]
 pub struct FetchedBatch {
     /// The partition.

@@ -243,7 +243,7 @@ impl Schedule {
     }
 
     pub(super) fn act(&mut self, id: u64, node: Option<i32>, outcome: Outcome) {
-        let Some(slot) = self.slots.get(&id) else { return };
+        let Some(slot) = self.slots.get_mut(&id) else { return };
         match outcome {
             Outcome::Go => {}
             Outcome::Refresh => {
@@ -251,6 +251,8 @@ impl Schedule {
                 self.events.push_back(Event::LookUp { topic });
             }
             Outcome::Jumped(from) => {
+                // What was known of the place it left, and told to its reader, says nothing about the new one.
+                (slot.caught_up, slot.end_told, slot.needs) = (false, false, None);
                 let (partition, to) = (&slot.topic_partition, slot.position.offset());
                 warn!(%partition, from, to, "the log does not have the offset; jumped, as the reset policy says");
             }

@@ -8,10 +8,10 @@
 //! ```
 //!
 //! Each partition rides in one request at a time; a new leader is asked at once, and what the former one still has to say is not
-//! heard. Each broker has one Long and one Short request under way at most. All that have room ride the Long one. Whoever becomes ready while that one waits at the broker takes the Short one at once and comes
-//! back to the Long one when it has read up to the end. A partition whose buffer is full, or that is paused, stays behind and
-//! holds nobody up. Partitions are asked for in the order in which they were served longest ago, because brokers fill a response
-//! from the front.
+//! heard. Each broker has one Long and one Short request under way at most. All that have room ride the Long one. Whoever becomes
+//! ready while that one waits at the broker takes the Short one at once and comes back to the Long one when it has read up to the
+//! end. A partition whose buffer is full, or that is paused, stays behind and holds nobody up. Partitions are asked for in the
+//! order in which they were served longest ago, because brokers fill a response from the front.
 
 mod answers;
 mod slot;

@@ -154,6 +154,34 @@ fn the_end_after_records_is_told_once_and_again_after_the_next_ones() {
 }
 
 #[test]
+fn a_reader_that_the_policy_moved_is_told_the_end_again_where_it_is_now() {
+    for (reset, (log_start, log_end), moved_to) in [
+        (OffsetReset::Earliest, (800, 800), 800),
+        (OffsetReset::Latest, (0, 300), 300),
+    ] {
+        let mut f = fixture();
+        f.add_at(0, StartOffset::Offset(500), reset);
+        let request = f.request();
+        f.answer(&request, vec![(0, nothing(500))]);
+        assert_eq!(delivered(&mut f, 0), [(500, true)]);
+        let request = f.request();
+        f.answer(&request, vec![(0, refusal(ErrorCode::OFFSET_OUT_OF_RANGE))]);
+        for bound in [log_start, log_end] {
+            let request = f.request();
+            f.answer(&request, vec![(0, Told::Offset(bound))]);
+        }
+        if reset == OffsetReset::Latest {
+            let request = f.request();
+            f.answer(&request, vec![(0, Told::Offset(log_end))]);
+        }
+        let request = f.request();
+        assert_eq!(request.partitions[0].want, Want::Records(moved_to));
+        f.answer(&request, vec![(0, nothing(moved_to))]);
+        assert_eq!(delivered(&mut f, 0), [(moved_to, true)], "{reset:?}");
+    }
+}
+
+#[test]
 fn a_batch_tells_all_that_the_broker_said() {
     let mut f = with_config(|config| config.isolation = IsolationLevel::ReadCommitted);
     f.add_at(0, StartOffset::Offset(13), OffsetReset::Error);
