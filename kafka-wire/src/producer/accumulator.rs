@@ -12,67 +12,27 @@
 //! After every `handle_*` drain [`Accumulator::poll_request`] and [`Accumulator::poll_event`] until `None`, then arm one
 //! timer for [`Accumulator::next_timeout`].
 
+mod lanes;
+mod messages;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use bytes::Bytes;
 
 use crate::producer::error::ProduceError;
 use crate::producer::flush_rounds::FlushRounds;
 use crate::producer::identity::{Identity, InitFailure};
 use crate::producer::leader_search::{LeaderSearch, Leadership};
-use crate::producer::outcome::Outcome;
-use crate::producer::partition_queue::{Effects, LeaderHint, Loss, PartitionQueue};
+use crate::producer::partition_queue::{Effects, Loss, PartitionQueue};
 use crate::producer::pending_batch::{PendingBatch, Submission};
 use crate::producer::response::ProduceAnswer;
 use crate::producer::sequence::ProducerIdentity;
 use crate::protocol::TopicPartition;
 
-/// A broker that asks for more silence than this is not believed.
-const LONGEST_THROTTLE: Duration = Duration::from_secs(300);
+pub(super) use messages::{Event, Limits, ProduceRequest, Request};
 
-/// The settings that the machine obeys.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) max_in_flight: usize,
-    pub(super) max_request_bytes: usize,
-    pub(super) delivery_timeout: Duration,
-}
-
-/// What the machine wants to be done.
-#[derive(Debug)]
-pub(super) enum Request {
-    /// Answered by [`Accumulator::handle_producer_id`].
-    InitProducerId,
-    /// Answered by [`Accumulator::handle_metadata`] if it succeeds, and always by [`Accumulator::handle_refreshed`].
-    RefreshMetadata(Vec<Arc<str>>),
-    /// Answered by [`Accumulator::handle_response`] or [`Accumulator::handle_loss`].
-    Produce(ProduceRequest),
-}
-
-/// Batches for one broker, partitions of a topic side by side.
-#[derive(Debug)]
-pub(super) struct ProduceRequest {
-    pub(super) number: u64,
-    pub(super) node: i32,
-    pub(super) batches: Vec<(TopicPartition, Bytes)>,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub(super) enum Event<T> {
-    /// A submitted batch has its outcome; `buffer` is free again.
-    Finished { tag: T, outcome: Outcome, buffer: Bytes },
-    /// All batches submitted before that flush have their outcome; the first failure among them, if any.
-    Flushed {
-        flush: u64,
-        result: Result<(), ProduceError>,
-    },
-    /// An answer named another leader (KIP-951).
-    LeaderMoved(LeaderHint),
-}
+use lanes::{Lane, Sent};
 
 /// The machine. `T` is whatever the caller wants back with a batch's outcome.
 #[derive(Debug)]
@@ -93,21 +53,6 @@ pub(super) struct Accumulator<T> {
     /// Writers that have submitted something, with the failure that ended them.
     chains: HashMap<u64, Option<ProduceError>>,
     effects: Effects<T>,
-}
-
-/// What waits for one broker.
-#[derive(Debug, Default)]
-struct Lane {
-    in_flight: usize,
-    ready: VecDeque<usize>,
-    muted_until: Option<Instant>,
-}
-
-/// A request without an answer.
-#[derive(Debug)]
-struct Sent {
-    node: i32,
-    queues: Vec<usize>,
 }
 
 impl<T> Accumulator<T> {
@@ -343,17 +288,6 @@ impl<T> Accumulator<T> {
         index
     }
 
-    /// Takes the request out of its broker's lane; the queues whose answer it carries.
-    fn close_request(&mut self, now: Instant, request: u64, throttle: Duration) -> Option<Vec<usize>> {
-        let sent = self.requests.remove(&request)?;
-        let lane = self.lanes.entry(sent.node).or_default();
-        lane.in_flight -= 1;
-        if !throttle.is_zero() {
-            lane.muted_until = Some(now + throttle.min(LONGEST_THROTTLE));
-        }
-        Some(sent.queues)
-    }
-
     fn lose(&mut self, now: Instant, request: u64, queues: &[usize], loss: &Loss) {
         for queue in queues {
             self.queues[*queue].handle_loss(now, request, loss, &mut self.effects);
@@ -387,75 +321,6 @@ impl<T> Accumulator<T> {
             self.armed[queue] = Some(at);
             self.timers.push(Reverse((at, queue)));
         }
-    }
-
-    fn sendable(&self, now: Instant, queue: usize) -> Option<(i32, usize)> {
-        self.queues[queue].sendable(now, self.identity.current(), self.limits.max_in_flight)
-    }
-
-    fn enlist(&mut self, now: Instant, queue: usize) {
-        if !self.enlisted[queue]
-            && let Some((node, _)) = self.sendable(now, queue)
-        {
-            self.enlisted[queue] = true;
-            self.lanes.entry(node).or_default().ready.push_back(queue);
-        }
-    }
-
-    fn poll_produce(&mut self, now: Instant) -> Option<ProduceRequest> {
-        loop {
-            let max_in_flight = self.limits.max_in_flight;
-            let (node, _) = self.lanes.iter().find(|(_, lane)| {
-                lane.in_flight < max_in_flight
-                    && !lane.ready.is_empty()
-                    && lane.muted_until.is_none_or(|until| until <= now)
-            })?;
-            let node = *node;
-            if let Some(request) = self.assemble(now, node) {
-                return Some(request);
-            }
-        }
-    }
-
-    /// Fills one request from the broker's lane; `None` if none of the partitions in it may send to it any more.
-    fn assemble(&mut self, now: Instant, node: i32) -> Option<ProduceRequest> {
-        let number = self.next_request;
-        let mut batches = Vec::new();
-        let mut queues = Vec::new();
-        let mut bytes = 0;
-        let mut lane = std::mem::take(&mut self.lanes.entry(node).or_default().ready);
-        while let Some(queue) = lane.pop_front() {
-            self.enlisted[queue] = false;
-            match self.sendable(now, queue) {
-                Some((leader, len)) if leader == node => {
-                    if bytes > 0 && bytes + len > self.limits.max_request_bytes {
-                        self.enlisted[queue] = true;
-                        lane.push_front(queue);
-                        break;
-                    }
-                    if let Some(batch) = self.queues[queue].take(number, self.identity.current()) {
-                        bytes += batch.len();
-                        batches.push((self.queues[queue].topic_partition().clone(), batch));
-                        queues.push(queue);
-                    }
-                }
-                Some(_) => self.enlist(now, queue),
-                None => {}
-            }
-        }
-        self.lanes.entry(node).or_default().ready = lane;
-        // Partitions that may have more in flight come again, behind those that wait.
-        for queue in &queues {
-            self.enlist(now, *queue);
-        }
-        if queues.is_empty() {
-            return None;
-        }
-        self.next_request += 1;
-        self.lanes.entry(node).or_default().in_flight += 1;
-        self.requests.insert(number, Sent { node, queues });
-        batches.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Some(ProduceRequest { number, node, batches })
     }
 
     fn topics_without_leader(&self) -> Vec<Arc<str>> {

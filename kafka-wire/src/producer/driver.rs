@@ -9,6 +9,8 @@
     reason = "driver: owns sockets and time"
 )]
 
+mod lane;
+
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -16,25 +18,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use kafka_protocol::messages::InitProducerIdRequest;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::client::{Client, ConnectionClass};
+use crate::client::Client;
 use crate::cluster::ClusterImage;
-use crate::connection::{CallError, CallErrorKind, Connection, PendingResponse};
-use crate::producer::accumulator::{Accumulator, Event, Limits, ProduceRequest, Request};
+use crate::connection::{CallError, CallErrorKind};
+use crate::producer::accumulator::{Accumulator, Event, Limits, Request};
 use crate::producer::delivery::{Delivery, Next};
 use crate::producer::door::{Command, Commons};
 use crate::producer::error::{ProduceError, ProduceErrorKind};
 use crate::producer::identity::InitFailure;
 use crate::producer::leader_search::Leadership;
-use crate::producer::partition_queue::Loss;
-use crate::producer::request::{PRODUCE, VERSIONS, encode};
-use crate::producer::response::decode;
 use crate::producer::sequence::ProducerIdentity;
 use crate::producer::shared_partition::Lingering;
 use crate::protocol::ErrorCode;
+
+use lane::Lane;
 
 /// Commands taken before answers are looked at again.
 const COMMANDS_AT_ONCE: usize = 256;
@@ -74,24 +74,6 @@ struct Driver {
     refresh: Option<Called<Result<Arc<ClusterImage>, CallError>>>,
     lingering: VecDeque<Lingering>,
     flushes: HashMap<u64, oneshot::Sender<Result<(), ProduceError>>>,
-}
-
-/// One broker's connection for Produce requests.
-#[derive(Default)]
-struct Lane {
-    link: Link,
-    /// Requests that wait for the connection.
-    waiting: VecDeque<ProduceRequest>,
-    /// Requests without an answer, with the version they were written in. Brokers answer in order.
-    unanswered: VecDeque<(u64, i16, PendingResponse)>,
-}
-
-#[derive(Default)]
-enum Link {
-    #[default]
-    None,
-    Opening(Called<Result<Connection, CallError>>),
-    Open(Connection),
 }
 
 impl Driver {
@@ -254,95 +236,6 @@ impl Driver {
         }
     }
 
-    /// Polls each broker's oldest unanswered request, and connections that are being opened.
-    fn poll_answers(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut progress = false;
-        let nodes: Vec<i32> = self.lanes.keys().copied().collect();
-        for node in nodes {
-            while let Some(answered) = self.lanes.get_mut(&node).and_then(|lane| lane.poll_answer(cx)) {
-                progress = true;
-                match answered {
-                    Answered::Connection(Ok(())) => self.send(node),
-                    Answered::Connection(Err(error)) => self.lose_waiting(node, &error),
-                    Answered::Request(request, version, Ok(body)) => self.read(request, version, &body),
-                    Answered::Request(request, _, Err(error)) => {
-                        self.machine.handle_loss(now(), request, &loss(&error));
-                    }
-                }
-            }
-        }
-        progress
-    }
-
-    fn read(&mut self, request: u64, version: i16, body: &Bytes) {
-        match decode(version, body) {
-            Ok(answer) => self.machine.handle_response(now(), request, &answer),
-            Err(malformed) => {
-                tracing::warn!(
-                    version,
-                    bytes = body.len(),
-                    "the broker sent a malformed Produce response"
-                );
-                let text = format!("malformed Produce response of version {version}: {malformed:?}");
-                self.machine.handle_loss(
-                    now(),
-                    request,
-                    &Loss {
-                        possibly_written: true,
-                        hopeless: false,
-                        text,
-                    },
-                );
-            }
-        }
-    }
-
-    /// Writes what waits for the broker, or opens the connection first.
-    fn send(&mut self, node: i32) {
-        let Some(lane) = self.lanes.get_mut(&node) else { return };
-        if matches!(&lane.link, Link::Open(connection) if connection.is_closed()) {
-            lane.link = Link::None;
-        }
-        match &lane.link {
-            Link::Opening(_) => {}
-            Link::None => {
-                let client = self.client.clone();
-                let opening = async move { client.connection(node, ConnectionClass::Produce).await };
-                lane.link = Link::Opening(Box::pin(opening));
-            }
-            Link::Open(connection) => {
-                let Some(version) = connection.version(PRODUCE, VERSIONS) else {
-                    let text = format!("the broker speaks no Produce version of {VERSIONS:?}");
-                    let error = CallError::new(CallErrorKind::Unsupported, text);
-                    return self.lose_waiting(node, &error);
-                };
-                let timeout = self.commons.config.request_timeout;
-                for request in lane.waiting.drain(..) {
-                    let body = encode(version, timeout, &request.batches);
-                    let response = connection.send(PRODUCE, version, body, timeout);
-                    lane.unanswered.push_back((request.number, version, response));
-                }
-            }
-        }
-    }
-
-    /// The connection could not be had: nothing that waits for it was written.
-    fn lose_waiting(&mut self, node: i32, error: &CallError) {
-        let waiting = self
-            .lanes
-            .get_mut(&node)
-            .map(|lane| std::mem::take(&mut lane.waiting))
-            .unwrap_or_default();
-        for request in waiting {
-            let loss = Loss {
-                possibly_written: false,
-                ..loss(error)
-            };
-            self.machine.handle_loss(now(), request.number, &loss);
-        }
-        self.tell_if_closed(error);
-    }
-
     fn follow(&mut self, image: &ClusterImage) {
         self.commons.follow(image);
         self.machine.handle_metadata(now(), |of| Leadership::of(image, of));
@@ -381,40 +274,6 @@ fn seal(next: Next) {
         tokio::spawn(async move { partition.seal(batch) });
     } else {
         partition.seal(batch);
-    }
-}
-
-enum Answered {
-    Connection(Result<(), CallError>),
-    Request(u64, i16, Result<Bytes, CallError>),
-}
-
-impl Lane {
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Option<Answered> {
-        if let Link::Opening(opening) = &mut self.link
-            && let Poll::Ready(opened) = opening.as_mut().poll(cx)
-        {
-            let (link, outcome) = match opened {
-                Ok(connection) => (Link::Open(connection), Ok(())),
-                Err(error) => (Link::None, Err(error)),
-            };
-            self.link = link;
-            return Some(Answered::Connection(outcome));
-        }
-        let (_, _, response) = self.unanswered.front_mut()?;
-        let Poll::Ready(answer) = Pin::new(response).poll(cx) else {
-            return None;
-        };
-        let (request, version, _) = self.unanswered.pop_front()?;
-        Some(Answered::Request(request, version, answer))
-    }
-}
-
-fn loss(error: &CallError) -> Loss {
-    Loss {
-        possibly_written: error.possibly_written(),
-        hopeless: error.kind == CallErrorKind::Unsupported,
-        text: error.to_string(),
     }
 }
 

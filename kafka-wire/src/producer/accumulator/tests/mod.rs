@@ -9,13 +9,14 @@ mod requests;
 mod simulation;
 mod writers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::BytesMut;
 
 use super::*;
 use crate::producer::error::{Persistence, ProduceErrorKind};
-use crate::producer::outcome::Persisted;
+use crate::producer::outcome::{Outcome, Persisted};
+use crate::producer::partition_queue::LeaderHint;
 use crate::producer::response::{NodeEndpoint, PartitionAnswer, TopicAnswer};
 use crate::protocol::batch::{BatchBuilder, BatchHeader, Batches, SealedBatch};
 use crate::protocol::{Compression, ErrorCode};
