@@ -7,9 +7,13 @@
 
 #[path = "streams/app.rs"]
 mod app;
+#[path = "streams/bounded.rs"]
+mod bounded;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cluster.rs"]
 mod cluster;
+#[path = "streams/copartition.rs"]
+mod copartition;
 #[path = "streams/counting.rs"]
 mod counting;
 #[path = "streams/crash.rs"]
@@ -23,6 +27,8 @@ mod emitting;
 mod errors;
 #[path = "streams/faults.rs"]
 mod faults;
+#[path = "streams/invariants.rs"]
+mod invariants;
 #[path = "streams/outputs.rs"]
 mod outputs;
 #[path = "streams/rebalance.rs"]
@@ -70,6 +76,13 @@ macro_rules! on_the_embedded_cluster {
 }
 
 on_each_cluster! {
+    bounded: {
+        offsets_are_committed_before_the_store_has_the_rows_but_not_without_bound,
+    }
+    copartition: {
+        a_partition_whose_other_input_is_missing_is_not_worked_off,
+        inputs_of_one_number_are_always_worked_off_together,
+    }
     counting: {
         a_deleted_row_is_gone_from_table_view_and_changelog,
         a_restart_goes_on_where_it_stopped_and_recovers_nothing,
@@ -93,6 +106,11 @@ on_each_cluster! {
         a_record_too_large_for_the_topic_is_an_error_and_finish_counts_it,
         receipts_tell_where_records_are,
         records_of_a_key_keep_their_order_and_murmur2_is_a_choice,
+    }
+    invariants: {
+        effects_are_written_in_the_order_of_records_and_calls,
+        stores_are_prefixes_of_their_changelogs_after_an_abrupt_end,
+        views_recovered_tables_and_the_fold_agree,
     }
     outputs: {
         a_loop_brings_records_to_the_rows_of_other_keys,
@@ -120,6 +138,13 @@ on_each_cluster! {
 }
 
 on_the_embedded_cluster! {
+    bounded: {
+        records_wait_in_the_broker_while_the_changelog_takes_none,
+    }
+    invariants: {
+        effects_are_written_in_order_although_requests_fail,
+        offsets_wait_for_what_their_records_emitted,
+    }
     faults: {
         crashing_brokers_and_moving_leaders_lose_nothing,
         nothing_is_committed_before_its_effects_are_acknowledged,

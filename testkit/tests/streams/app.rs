@@ -1,10 +1,10 @@
 //! The application under test: clicks are counted per user.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use goka_core::storage::{Memory, StoreBuilder};
+use goka_core::storage::{KeyRange, Memory, Opened, StoreBuilder, StoreName};
 use goka_core::{
     Client, Emitter, GroupGraph, Int64, Partitioner, Processor, ProcessorConfig, RunError, Running, RunningView, Utf8,
     View, ViewConfig,
@@ -102,7 +102,12 @@ impl App {
 
     /// Emits one click per key and waits until they are written.
     pub(crate) async fn click<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) {
-        let emitter = within("an emitter", Emitter::new(self.cluster.new_client(), &self.topic, Utf8))
+        self.click_into(&self.topic, keys).await;
+    }
+
+    /// The same for any topic.
+    pub(crate) async fn click_into<K: AsRef<[u8]>>(&self, topic: &str, keys: impl IntoIterator<Item = K>) {
+        let emitter = within("an emitter", Emitter::new(self.cluster.new_client(), topic, Utf8))
             .await
             .unwrap();
         for key in keys {
@@ -114,24 +119,36 @@ impl App {
 
     /// Waits until the group has committed everything that the input holds.
     pub(crate) async fn until_committed(&self) {
-        let mut ends = BTreeMap::new();
-        for partition in 0..PARTITIONS {
-            ends.insert(partition, self.cluster.bounds(&self.topic, partition).await.1);
+        self.until_all_committed(&[&self.topic]).await;
+    }
+
+    /// Waits until the group has committed everything that `topics` hold.
+    pub(crate) async fn until_all_committed(&self, topics: &[&str]) {
+        for topic in topics {
+            let mut ends = BTreeMap::new();
+            for partition in 0..PARTITIONS {
+                ends.insert(partition, self.cluster.bounds(topic, partition).await.1);
+            }
+            eventually("the last commit", || async {
+                let committed = self.committed_in(topic).await;
+                ends.iter()
+                    .all(|(number, end)| *end == 0 || committed.get(number) == Some(end))
+            })
+            .await;
         }
-        eventually("the last commit", || async {
-            let committed = self.committed().await;
-            ends.iter()
-                .all(|(number, end)| *end == 0 || committed.get(number) == Some(end))
-        })
-        .await;
     }
 
     /// The group's committed offsets in its input, asked for without being a member.
     pub(crate) async fn committed(&self) -> BTreeMap<i32, i64> {
+        self.committed_in(&self.topic).await
+    }
+
+    /// The group's committed offsets in `topic`.
+    pub(crate) async fn committed_in(&self, topic: &str) -> BTreeMap<i32, i64> {
         let client = self.cluster.client();
         let name = |text: &str| StrBytes::from_string(text.to_owned());
         let topic = OffsetFetchRequestTopic::default()
-            .with_name(TopicName(name(&self.topic)))
+            .with_name(TopicName(name(topic)))
             .with_partition_indexes((0..PARTITIONS).collect());
         let request = OffsetFetchRequest::default()
             .with_group_id(GroupId(name(&self.group)))
@@ -163,6 +180,66 @@ impl App {
             }
         }
         rows
+    }
+
+    /// The fold of a changelog in which every record is one counted click: each row must have grown by ones, or somebody
+    /// counted on from a row that was not the last.
+    pub(crate) async fn counts(&self) -> BTreeMap<String, i64> {
+        let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+        for partition in 0..PARTITIONS {
+            for record in self.cluster.records(&self.table, partition).await {
+                let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
+                let (count, written) = (counts.entry(key).or_default(), record.text().parse::<i64>().unwrap());
+                let at = (partition, record.offset, &record.key);
+                assert_eq!(written, *count + 1, "the changelog's record at {at:?} follows {count}");
+                *count = written;
+            }
+        }
+        counts
+    }
+
+    /// Each store in `directory` is the fold of its changelog up to its checkpoint (I1); gives how many changelog records the
+    /// checkpoints cover.
+    pub(crate) async fn check_prefix(&self, directory: &Path) -> i64 {
+        let mut covered = 0;
+        let stores = Redb::at(directory);
+        for partition in 0..PARTITIONS {
+            let opened = self.open_store(&stores, partition).await;
+            assert_eq!(opened.rebuilt, None, "a crash must not damage a store");
+            let stored = opened.store.scan(KeyRange::all()).unwrap();
+            let rows: BTreeMap<_, _> = stored.map(|row| row.unwrap()).collect();
+            let checkpoint = opened.store.checkpoint().unwrap();
+            let end = checkpoint.map_or(0, |checkpoint| checkpoint.offset);
+            let mut fold = BTreeMap::new();
+            for record in self.cluster.records(&self.table, partition).await {
+                match record.value.filter(|_| record.offset < end) {
+                    Some(value) => fold.insert(record.key.unwrap(), value),
+                    None if record.offset < end => fold.remove(&record.key.unwrap()),
+                    None => None,
+                };
+            }
+            assert_eq!(rows, fold, "store of partition {partition} at checkpoint {end}");
+            opened.store.close().unwrap();
+            covered += end;
+        }
+        covered
+    }
+
+    /// Opens a store of the table once whoever had it has let go.
+    async fn open_store(&self, stores: &Redb, partition: i32) -> Opened {
+        let name = StoreName {
+            owner: &self.group,
+            topic: &self.table,
+            partition,
+        };
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            match stores.open(name) {
+                Ok(opened) => return opened,
+                Err(error) => assert!(Instant::now() < until, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

@@ -1,13 +1,11 @@
 //! Processes that are killed with SIGKILL while they count.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use goka_core::storage::{KeyRange, StoreBuilder, StoreName};
 use goka_core::{ClientConfig, GroupGraph, Int64, Processor, Utf8};
 use storage_redb::Redb;
 
@@ -39,41 +37,6 @@ impl Drop for Instance {
     }
 }
 
-/// Each store is the fold of its changelog up to the checkpoint (I1); gives how many changelog records the checkpoints cover.
-async fn check_prefix(app: &App, directory: &Path) -> i64 {
-    let mut covered = 0;
-    for partition in 0..PARTITIONS {
-        let name = StoreName {
-            owner: &app.group,
-            topic: &app.table,
-            partition,
-        };
-        let opened = Redb::at(directory).open(name).unwrap();
-        assert_eq!(opened.rebuilt, None, "a kill must not damage a store");
-        let rows: BTreeMap<_, _> = opened
-            .store
-            .scan(KeyRange::all())
-            .unwrap()
-            .map(|row| row.unwrap())
-            .collect();
-        let end = opened
-            .store
-            .checkpoint()
-            .unwrap()
-            .map_or(0, |checkpoint| checkpoint.offset);
-        let mut fold = BTreeMap::new();
-        for record in app.cluster.records(&app.table, partition).await {
-            if record.offset < end {
-                fold.insert(record.key.unwrap(), record.value.unwrap());
-            }
-        }
-        assert_eq!(rows, fold, "store of partition {partition} at checkpoint {end}");
-        opened.store.close().unwrap();
-        covered += end;
-    }
-    covered
-}
-
 pub(crate) async fn a_killed_process_loses_nothing_and_its_store_is_a_prefix_of_the_changelog(cluster: Cluster) {
     let app = App::new(cluster).await;
     let (all, done) = (clicks(100_000, 60), AtomicBool::new(false));
@@ -96,7 +59,7 @@ pub(crate) async fn a_killed_process_loses_nothing_and_its_store_is_a_prefix_of_
             eventually("progress of a new process", async || app.committed().await != before).await;
             tokio::time::sleep(Duration::from_millis(300 + 170 * round)).await;
             instance.kill();
-            covered = check_prefix(&app, &directory).await;
+            covered = app.check_prefix(&directory).await;
         }
         done.store(true, Ordering::SeqCst);
         covered
@@ -125,7 +88,7 @@ pub(crate) async fn a_killed_process_loses_nothing_and_its_store_is_a_prefix_of_
     }
     assert_eq!(fold.len(), truth.len());
     stop(running).await;
-    check_prefix(&app, &directory).await;
+    app.check_prefix(&directory).await;
 }
 
 pub(crate) async fn when_one_of_two_processes_is_killed_the_other_goes_on_from_its_commits(cluster: Cluster) {
@@ -144,8 +107,8 @@ pub(crate) async fn when_one_of_two_processes_is_killed_the_other_goes_on_from_i
     // Nothing was uncommitted when it was killed, so that nothing is repeated.
     assert_eq!(app.fold().await, truth(&clicks));
     stop(survivor).await;
-    check_prefix(&app, &app.state.join("killed")).await;
-    check_prefix(&app, &app.state.join("survivor")).await;
+    app.check_prefix(&app.state.join("killed")).await;
+    app.check_prefix(&app.state.join("survivor")).await;
 }
 
 /// I3: whoever wakes up after its session was over must not write what it had begun, although it has not learnt that yet.

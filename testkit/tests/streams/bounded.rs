@@ -1,0 +1,249 @@
+//! Memory is bounded, and whoever is full waits (I8); offsets do not wait for stores.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use goka_core::storage::{
+    Checkpoint, Durability, KeyRange, Memory, Opened, PartitionStore, Row, RowIter, StoreBuilder, StoreError, StoreName,
+};
+use goka_core::{Emitter, EmitterConfig, GroupGraph, Processor, ProcessorConfig, Running, Utf8};
+use kafka_wire::{ErrorCode, FetcherConfig, ProducerConfig};
+use testkit::broker::{Api, Fault};
+
+use crate::app::{App, PARTITIONS, quick, ready, stop};
+use crate::cluster::{Cluster, eventually, within};
+
+/// Records of one kilobyte each, all of different keys.
+const RECORDS: usize = 6000;
+
+/// A sixth of the input: what may be worked off while nothing gets away.
+const BOUND: u64 = 1000;
+
+fn profiles(app: &App) -> GroupGraph<Utf8> {
+    let graph = GroupGraph::builder(app.group.as_str()).persist(Utf8).input(
+        app.topic.as_str(),
+        Utf8,
+        |ctx, profile: String| ctx.set_value(&profile),
+    );
+    graph.build().unwrap()
+}
+
+async fn emit_profiles(app: &App) {
+    // Small batches: a slice of records, after which a task looks at its budgets, ends with its batch.
+    let config = EmitterConfig {
+        producer: small().producer,
+        ..EmitterConfig::default()
+    };
+    let emitter = Emitter::with_config(app.cluster.new_client(), &app.topic, Utf8, config);
+    let emitter = within("an emitter", emitter).await.unwrap();
+    let profile = "p".repeat(1000);
+    for number in 0..RECORDS {
+        emitter.ready().await;
+        drop(emitter.emit(format!("user-{number}"), &profile).unwrap());
+    }
+    within("the last acknowledgement", emitter.finish()).await.unwrap();
+}
+
+/// Small budgets everywhere.
+fn small() -> ProcessorConfig {
+    ProcessorConfig {
+        cache_bytes: 256 << 10,
+        flush_bytes: 256 << 10,
+        producer: ProducerConfig {
+            buffer_bytes: 256 << 10,
+            batch_bytes: 16 << 10,
+            ..ProducerConfig::default()
+        },
+        fetcher: FetcherConfig {
+            partition_max_bytes: 32 << 10,
+            partition_buffer_bytes: 64 << 10,
+            ..FetcherConfig::default()
+        },
+        ..quick()
+    }
+}
+
+async fn start(app: &App, stores: impl StoreBuilder) -> Running<Utf8> {
+    let processor = Processor::new(app.cluster.new_client(), profiles(app), stores).unwrap();
+    within("a processor's start", processor.with_config(small()).start())
+        .await
+        .unwrap()
+}
+
+/// Bytes above the stores, over all partitions.
+async fn overlay_bytes(running: &Running<Utf8>) -> usize {
+    let stats = running.stats().await.unwrap();
+    let tables = stats.partitions.values().filter_map(|partition| partition.table);
+    tables.map(|table| table.overlay_bytes).sum()
+}
+
+/// Waits until no more records are worked off, and looks a while whether it stays so. Gives how many there were.
+async fn comes_to_a_halt(running: &Running<Utf8>) -> u64 {
+    let halt = async {
+        let (mut seen, mut since) = (0, Instant::now());
+        while seen == 0 || since.elapsed() < Duration::from_secs(1) {
+            let now = running.stats().await.unwrap().records();
+            assert!(overlay_bytes(running).await < 2 << 20, "after {now} records");
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        seen
+    };
+    within("a halt", halt).await
+}
+
+async fn everything_arrives(app: &App, running: Running<Utf8>) {
+    app.until_committed().await;
+    assert!(overlay_bytes(&running).await < 2 << 20);
+    for number in 0..RECORDS {
+        let row = running.get(format!("user-{number}")).await.unwrap();
+        assert_eq!(row.map(|row| row.len()), Some(1000), "user-{number}");
+    }
+    let mut written = 0;
+    for partition in 0..PARTITIONS {
+        written += app.cluster.bounds(&app.table, partition).await.1;
+    }
+    assert_eq!(written, RECORDS as i64);
+    stop(running).await;
+}
+
+/// Embedded only: the changelog's leaders do not take records for a while.
+pub(crate) async fn records_wait_in_the_broker_while_the_changelog_takes_none(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    emit_profiles(&app).await;
+    let faults = app.cluster.broker().faults();
+    for partition in 0..PARTITIONS {
+        let refusal = Fault::new(Api::Produce)
+            .partition(&app.table, partition)
+            .times(1_000_000);
+        faults.inject(refusal.error(ErrorCode::NOT_ENOUGH_REPLICAS));
+    }
+    let running = start(&app, Memory::new()).await;
+    ready(&running).await;
+    let done = comes_to_a_halt(&running).await;
+    assert!(
+        done < BOUND,
+        "{done} records were worked off, none of their rows is written"
+    );
+    assert!(app.committed().await.values().all(|offset| *offset == 0));
+    faults.clear();
+    everything_arrives(&app, running).await;
+}
+
+pub(crate) async fn offsets_are_committed_before_the_store_has_the_rows_but_not_without_bound(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    emit_profiles(&app).await;
+    let held = Held::default();
+    let release = held.hold();
+    let running = start(&app, held.clone()).await;
+    ready(&running).await;
+    let done = comes_to_a_halt(&running).await;
+    assert!(
+        done < BOUND,
+        "{done} records were worked off, the store has none of their rows"
+    );
+    let committed = async || app.committed().await.values().sum::<i64>() == done as i64;
+    eventually("commits of all that was worked off", committed).await;
+    drop(release);
+    everything_arrives(&app, running).await;
+}
+
+/// Stores whose writes wait for a word.
+#[derive(Debug, Clone, Default)]
+struct Held {
+    inner: Memory,
+    gate: Arc<(Mutex<bool>, Condvar)>,
+}
+
+struct HeldStore {
+    inner: Arc<dyn PartitionStore>,
+    gate: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Held {
+    /// Writes wait until what it gives is dropped, in a test that fails as well.
+    fn hold(&self) -> Release {
+        *self.gate.0.lock().unwrap() = true;
+        Release(Arc::clone(&self.gate))
+    }
+}
+
+struct Release(Arc<(Mutex<bool>, Condvar)>);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        *self.0.0.lock().unwrap() = false;
+        self.0.1.notify_all();
+    }
+}
+
+impl StoreBuilder for Held {
+    fn open(&self, name: StoreName<'_>) -> Result<Opened, StoreError> {
+        let opened = self.inner.open(name)?;
+        let store = HeldStore {
+            inner: opened.store,
+            gate: Arc::clone(&self.gate),
+        };
+        Ok(Opened {
+            store: Arc::new(store),
+            rebuilt: opened.rebuilt,
+        })
+    }
+}
+
+impl HeldStore {
+    fn pass(&self) {
+        drop(
+            self.gate
+                .1
+                .wait_while(self.gate.0.lock().unwrap(), |held| *held)
+                .unwrap(),
+        );
+    }
+}
+
+impl PartitionStore for HeldStore {
+    fn get(&self, key: &[u8], into: &mut Vec<u8>) -> Result<bool, StoreError> {
+        self.inner.get(key, into)
+    }
+
+    fn apply(&self, rows: &[Row<'_>], checkpoint: Checkpoint, durability: Durability) -> Result<(), StoreError> {
+        self.pass();
+        self.inner.apply(rows, checkpoint, durability)
+    }
+
+    fn load_sorted(
+        &self,
+        rows: &mut dyn Iterator<Item = (&[u8], &[u8])>,
+        checkpoint: Checkpoint,
+    ) -> Result<(), StoreError> {
+        self.pass();
+        self.inner.load_sorted(rows, checkpoint)
+    }
+
+    fn scan(&self, range: KeyRange) -> Result<RowIter, StoreError> {
+        self.inner.scan(range)
+    }
+
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.inner.checkpoint()
+    }
+
+    fn is_empty(&self) -> Result<bool, StoreError> {
+        self.inner.is_empty()
+    }
+
+    fn wipe(&self) -> Result<(), StoreError> {
+        self.inner.wipe()
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.inner.sync()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.inner.close()
+    }
+}
