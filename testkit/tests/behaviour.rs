@@ -174,6 +174,7 @@ on_each_cluster! {
         records_come_back_as_they_were_sent_in_snappy,
     }
     readers: {
+        a_closed_client_ends_every_reader_also_paused_ones,
         a_slow_reader_pauses_only_its_own_partition,
         two_fetchers_of_one_client_do_not_wait_for_each_other,
     }

@@ -122,11 +122,17 @@ impl Core {
         &self,
         work: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, CallError> {
-        let mut closed = self.closed.subscribe();
         tokio::select! {
             done = work => done,
-            _ = closed.wait_for(|&closed| closed) => Err(CallError::new(CallErrorKind::Closed, "")),
+            error = self.closed() => Err(error),
         }
+    }
+
+    /// Waits until the client is closed.
+    pub(super) async fn closed(&self) -> CallError {
+        // An error would mean that the sender is gone, which `self` owns.
+        let _ = self.closed.subscribe().wait_for(|&closed| closed).await;
+        CallError::new(CallErrorKind::Closed, "")
     }
 
     /// Replaces the image by the one `next` makes of it, if it makes one.

@@ -126,6 +126,11 @@ impl Client {
         FetchLanes::of(self)
     }
 
+    /// Waits until the client is closed; gives the error that every call has from then on.
+    pub(crate) async fn closed(&self) -> CallError {
+        self.core.closed().await
+    }
+
     /// A connection class for a group member.
     pub fn group_lane(&self) -> GroupLane {
         GroupLane::of(self)

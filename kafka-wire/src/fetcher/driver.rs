@@ -7,6 +7,7 @@
 )]
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,10 @@ impl Driver {
     async fn run(mut self) {
         let mut images = self.client.subscribe();
         let mut followed = true;
+        // A partition that is paused or full asks for nothing, and would not learn of it from an answer.
+        let client = self.client.clone();
+        let mut closed = pin!(client.closed());
+        let mut closed_by = None;
         loop {
             self.act();
             // Without a pause to wait for, the timer is far away.
@@ -105,10 +110,14 @@ impl Driver {
                     }
                     Err(_) => followed = false,
                 },
+                error = &mut closed, if closed_by.is_none() => closed_by = Some(error),
                 () = tokio::time::sleep_until(due.into()) => self.machine.handle_timeout(now()),
             }
             while let Ok(command) = self.commands.try_recv() {
                 self.handle_command(command);
+            }
+            if let Some(error) = &closed_by {
+                self.machine.handle_closed(error);
             }
         }
     }

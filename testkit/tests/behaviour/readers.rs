@@ -82,3 +82,29 @@ pub(crate) async fn a_slow_reader_pauses_only_its_own_partition(cluster: Cluster
     found.extend(values(&mut slow, left).await);
     assert_eq!(found, texts);
 }
+
+pub(crate) async fn a_closed_client_ends_every_reader_also_paused_ones(cluster: Cluster) {
+    let topic = cluster.topic(1, &[]).await;
+    let client = cluster.new_client();
+    let fetcher = kafka_wire::Fetcher::new(client.clone(), FetcherConfig::default()).unwrap();
+    let mut readers = [0, 1].map(|_| read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error));
+    // Both are at the end; one of them asks for no more.
+    for reader in &mut readers {
+        assert!(
+            within("the end of the log", reader.next())
+                .await
+                .unwrap()
+                .unwrap()
+                .at_end
+        );
+    }
+    readers[0].pause();
+    within("the client's end", client.close()).await;
+    let late = read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error);
+    late.pause();
+    for mut reader in readers.into_iter().chain([late]) {
+        let error = within("an error", reader.next()).await.unwrap().unwrap_err();
+        assert!(matches!(error.kind, kafka_wire::FetchErrorKind::Call(_)), "{error}");
+        assert!(within("the end", reader.next()).await.is_none());
+    }
+}
