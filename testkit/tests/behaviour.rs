@@ -12,6 +12,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+#[macro_use]
+#[path = "behaviour/kinds.rs"]
+mod kinds;
+
 #[path = "behaviour/admin.rs"]
 mod admin;
 #[path = "behaviour/changed_logs.rs"]
@@ -61,60 +65,6 @@ mod readers;
 mod refusals;
 #[path = "behaviour/streaming.rs"]
 mod streaming;
-
-/// Makes a test of each function, per kind of cluster: `embedded::admin::..` and `kafka::admin::..`. A function that is left
-/// out of the list is dead code, which the compiler tells.
-macro_rules! on_each_cluster {
-    ($($file:ident: { $($test:ident,)+ })+) => {
-        mod embedded {
-            $(mod $file {
-                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    crate::$file::$test(crate::cluster::Cluster::embedded().await).await;
-                })+
-            })+
-        }
-
-        #[cfg(feature = "real-kafka")]
-        mod kafka {
-            $(mod $file {
-                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    crate::$file::$test(crate::cluster::Cluster::kafka().await).await;
-                })+
-            })+
-        }
-    };
-}
-
-/// The same for tests of brokers that fail on command.
-macro_rules! on_the_embedded_cluster {
-    ($($file:ident: { $($test:ident,)+ })+) => {
-        mod embedded_only {
-            $(mod $file {
-                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    crate::$file::$test(crate::cluster::Cluster::embedded().await).await;
-                })+
-            })+
-        }
-    };
-}
-
-/// The same for tests that need Kafka's own programs.
-#[cfg(feature = "real-kafka")]
-macro_rules! on_apache_kafka {
-    ($($file:ident: { $($test:ident,)+ })+) => {
-        mod kafka_only {
-            $(mod $file {
-                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    crate::$file::$test(crate::cluster::Cluster::kafka().await).await;
-                })+
-            })+
-        }
-    };
-}
 
 on_each_cluster! {
     admin: {

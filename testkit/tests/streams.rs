@@ -5,6 +5,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
+#[macro_use]
+#[allow(unused_macros, reason = "shared with another suite")]
+#[path = "behaviour/kinds.rs"]
+mod kinds;
+
 #[path = "streams/app.rs"]
 mod app;
 #[path = "streams/bounded.rs"]
@@ -35,45 +40,6 @@ mod outputs;
 mod rebalance;
 #[path = "streams/trust.rs"]
 mod trust;
-
-/// Makes a test of each function, per kind of cluster. A function that is left out of the list is dead code, which the compiler
-/// tells.
-macro_rules! on_each_cluster {
-    ($($file:ident: { $($test:ident,)+ })+) => {
-        mod embedded {
-            $(mod $file {
-                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    crate::$file::$test(crate::cluster::Cluster::embedded().await).await;
-                })+
-            })+
-        }
-
-        #[cfg(feature = "real-kafka")]
-        mod kafka {
-            $(mod $file {
-                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    crate::$file::$test(crate::cluster::Cluster::kafka().await).await;
-                })+
-            })+
-        }
-    };
-}
-
-/// The same for tests that only the embedded kind can run.
-macro_rules! on_the_embedded_cluster {
-    ($($file:ident: { $($test:ident,)+ })+) => {
-        mod embedded_only {
-            $(mod $file {
-                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    crate::$file::$test(crate::cluster::Cluster::embedded().await).await;
-                })+
-            })+
-        }
-    };
-}
 
 on_each_cluster! {
     bounded: {
