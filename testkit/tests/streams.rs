@@ -40,6 +40,8 @@ mod outputs;
 mod rebalance;
 #[path = "streams/trust.rs"]
 mod trust;
+#[path = "streams/views.rs"]
+mod views;
 
 on_each_cluster! {
     bounded: {
@@ -91,6 +93,7 @@ on_each_cluster! {
         members_that_come_and_go_leave_the_counts_exact,
     }
     crash: {
+        a_second_process_on_the_same_directory_ends_and_says_why,
         a_member_that_slept_past_its_session_writes_nothing_more,
         a_killed_process_loses_nothing_and_its_store_is_a_prefix_of_the_changelog,
         when_one_of_two_processes_is_killed_the_other_goes_on_from_its_commits,
@@ -100,6 +103,12 @@ on_each_cluster! {
         a_foreign_write_is_noticed_and_counts,
         a_table_topic_that_was_made_anew_makes_the_store_start_anew,
         damaged_files_are_set_aside_and_rebuilt,
+    }
+    views: {
+        a_missing_table_is_named,
+        a_processor_and_two_views_share_one_directory,
+        a_view_of_a_table_that_is_made_anew_starts_over,
+        a_view_shows_any_topic_by_the_partitioner_that_wrote_it,
     }
 }
 
@@ -120,5 +129,9 @@ on_the_embedded_cluster! {
         a_changelog_that_ends_in_removed_records_is_recovered,
         a_log_that_begins_past_the_checkpoint_makes_the_store_start_anew,
         a_log_that_lost_its_tail_makes_the_store_start_anew,
+    }
+    views: {
+        a_view_follows_over_crashing_brokers_and_moving_leaders,
+        while_one_partition_recovers_only_its_rows_are_refused,
     }
 }

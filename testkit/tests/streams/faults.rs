@@ -46,7 +46,7 @@ pub(crate) async fn nothing_is_committed_before_its_effects_are_acknowledged(clu
     }
     faults.clear();
     app.until_committed().await;
-    assert_eq!(app.fold().await, truth(&clicks));
+    assert_eq!(app.counts().await, truth(&clicks));
     stop(running).await;
 }
 
@@ -86,7 +86,7 @@ pub(crate) async fn without_heartbeats_nothing_is_written_after_the_session(clus
     faults.cut_all_connections();
     app.click(&clicks[300..]).await;
     app.until_committed().await;
-    assert_eq!(app.fold().await, truth(&clicks));
+    assert_eq!(app.counts().await, truth(&clicks));
     stop(running).await;
 }
 
@@ -126,7 +126,7 @@ pub(crate) async fn crashing_brokers_and_moving_leaders_lose_nothing(cluster: Cl
     };
     tokio::join!(emitting, failing);
     app.until_committed().await;
-    let (truth, fold) = (truth(&clicks), app.fold().await);
+    let (truth, fold) = (truth(&clicks), app.counts().await);
     for (user, clicks) in &truth {
         assert!(fold[user] >= *clicks, "{user}: {} of {clicks}", fold[user]);
         assert_eq!(running.get(user).await.unwrap(), Some(fold[user]), "{user}");

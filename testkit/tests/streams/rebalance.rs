@@ -48,7 +48,7 @@ pub(crate) async fn members_that_come_and_go_leave_the_counts_exact(cluster: Clu
     let ((), second) = tokio::join!(emitting, members);
     app.until_committed().await;
     let truth = truth(&clicks);
-    assert_eq!(app.fold().await, truth);
+    assert_eq!(app.counts().await, truth);
     for (user, count) in &truth {
         assert_eq!(second.get(user).await.unwrap(), Some(*count), "{user}");
     }
@@ -75,13 +75,13 @@ pub(crate) async fn a_member_that_is_cut_off_is_replaced_and_comes_back(cluster:
     })
     .await;
     app.until_committed().await;
-    let before = app.fold().await;
+    let before = app.counts().await;
     assert_eq!(before, truth(&clicks[..600]), "while one member is cut off");
     cuts.refuse(false);
     eventually("an even share again", shared).await;
     app.click(&clicks[600..]).await;
     app.until_committed().await;
-    assert_eq!(app.fold().await, truth(&clicks), "after it came back");
+    assert_eq!(app.counts().await, truth(&clicks), "after it came back");
     stop(lonely).await;
     stop(steady).await;
 }
@@ -107,6 +107,6 @@ pub(crate) async fn connections_cut_again_and_again_lose_and_double_nothing(clus
     tokio::join!(emitting, cutting);
     app.until_committed().await;
     // The member never lost its partitions, so that even repeats are no excuse for a difference.
-    assert_eq!(app.fold().await, truth(&clicks));
+    assert_eq!(app.counts().await, truth(&clicks));
     within("the run's end", running.stop()).await.unwrap();
 }
