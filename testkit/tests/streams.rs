@@ -14,6 +14,8 @@ mod kinds;
 mod app;
 #[path = "streams/bounded.rs"]
 mod bounded;
+#[path = "streams/changelog.rs"]
+mod changelog;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cluster.rs"]
 mod cluster;
@@ -38,6 +40,8 @@ mod invariants;
 mod outputs;
 #[path = "streams/rebalance.rs"]
 mod rebalance;
+#[path = "streams/refused.rs"]
+mod refused;
 #[path = "streams/trust.rs"]
 mod trust;
 #[path = "streams/views.rs"]
@@ -54,6 +58,7 @@ on_each_cluster! {
     counting: {
         a_deleted_row_is_gone_from_table_view_and_changelog,
         a_restart_goes_on_where_it_stopped_and_recovers_nothing,
+        a_table_in_memory_counts_as_exactly_and_is_recovered_at_each_start,
         a_view_answers_only_once_it_has_recovered,
         counts_are_exact_in_table_view_changelog_and_offsets,
         without_its_state_everything_is_recovered,
@@ -92,6 +97,11 @@ on_each_cluster! {
         connections_cut_again_and_again_lose_and_double_nothing,
         members_that_come_and_go_leave_the_counts_exact,
     }
+    refused: {
+        a_record_that_its_topic_refuses_ends_the_run_before_it_is_committed,
+        a_record_that_no_request_can_carry_ends_the_run_and_names_its_cause,
+        a_row_that_does_not_decode_ends_the_run_and_names_the_record,
+    }
     crash: {
         a_second_process_on_the_same_directory_ends_and_says_why,
         a_member_that_slept_past_its_session_writes_nothing_more,
@@ -115,6 +125,13 @@ on_each_cluster! {
 on_the_embedded_cluster! {
     bounded: {
         records_wait_in_the_broker_while_the_changelog_takes_none,
+    }
+    emitting: {
+        failures_are_told_at_the_end_although_receipts_were_dropped,
+        records_of_a_key_keep_their_order_while_brokers_fail,
+    }
+    refused: {
+        input_that_is_gone_before_it_was_read_ends_the_run_unless_it_may_be_skipped,
     }
     invariants: {
         effects_are_written_in_order_although_requests_fail,

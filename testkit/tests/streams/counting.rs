@@ -35,6 +35,24 @@ pub(crate) async fn counts_are_exact_in_table_view_changelog_and_offsets(cluster
     within("the view's end", view.stop()).await.unwrap();
 }
 
+pub(crate) async fn a_table_in_memory_counts_as_exactly_and_is_recovered_at_each_start(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let clicks = clicks(2000, 50);
+    for (round, part) in clicks.chunks(1000).enumerate() {
+        app.click(part).await;
+        let running = app.start(app.graph(), Memory::new()).await;
+        ready(&running).await;
+        assert_eq!(recovered(&running).await, round as u64 * 1000);
+        app.until_committed().await;
+        let truth = truth(&clicks[..(round + 1) * 1000]);
+        assert_eq!(app.counts().await, truth);
+        for (user, count) in &truth {
+            assert_eq!(running.get(user).await.unwrap(), Some(*count), "{user}");
+        }
+        stop(running).await;
+    }
+}
+
 pub(crate) async fn a_restart_goes_on_where_it_stopped_and_recovers_nothing(cluster: Cluster) {
     let app = App::new(cluster).await;
     let clicks = clicks(900, 30);

@@ -1,9 +1,10 @@
-//! Emitters: where records go, what receipts tell, and what a missing topic or a full buffer leads to.
+//! Emitters: where records go, what receipts tell, and what a missing topic, a full buffer or a failing broker leads to.
 
 use std::time::Duration;
 
 use goka_core::{EmitError, Emitter, EmitterConfig, Header, Partitioner, Utf8};
-use kafka_wire::ProducerConfig;
+use kafka_wire::{ErrorCode, ProducerConfig};
+use testkit::broker::{Api, Fault, LostTail};
 
 use crate::cluster::{Cluster, unique, within};
 
@@ -148,4 +149,70 @@ pub(crate) async fn a_record_too_large_for_the_topic_is_an_error_and_finish_coun
     assert_eq!(failures.count(), 2, "{failures}");
     assert!(failures.to_string().contains(&topic), "{failures}");
     assert_eq!(cluster.bounds(&topic, 0).await, (0, 2));
+}
+
+/// Embedded only: a broker that refuses one partition for good.
+pub(crate) async fn failures_are_told_at_the_end_although_receipts_were_dropped(cluster: Cluster) {
+    let topic = cluster.topic(2, &[]).await;
+    let faults = cluster.broker().faults();
+    let refusal = Fault::new(Api::Produce).partition(&topic, 1).times(1_000_000);
+    faults.inject(refusal.error(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
+    let emitter = within("an emitter", Emitter::new(cluster.client(), &topic, Utf8))
+        .await
+        .unwrap();
+    let mut refused = Vec::new();
+    for number in 0..300 {
+        let key = format!("key-{number}");
+        drop(emitter.emit(&key, "value").unwrap());
+        if Partitioner::Fnv1a.partition(key.as_bytes(), 2) == 1 {
+            refused.push(key);
+        }
+    }
+    let failures = within("the end", emitter.finish()).await.unwrap_err();
+    assert_eq!(failures.count(), refused.len() as u64, "{failures}");
+    let text = failures.to_string();
+    for named in [&*topic, "TOPIC_AUTHORIZATION_FAILED", &*refused[0]] {
+        assert!(text.contains(named), "{named} is not in: {text}");
+    }
+    assert_eq!(cluster.bounds(&topic, 0).await, (0, 300 - refused.len() as i64));
+    assert_eq!(cluster.bounds(&topic, 1).await, (0, 0));
+}
+
+/// Embedded only: brokers that fail while records of few keys go to all partitions.
+pub(crate) async fn records_of_a_key_keep_their_order_while_brokers_fail(cluster: Cluster) {
+    let topic = cluster.topic(3, &[]).await;
+    let emitter = within("an emitter", Emitter::new(cluster.client(), &topic, Utf8))
+        .await
+        .unwrap();
+    let (faults, nodes) = (cluster.broker().faults(), cluster.broker().nodes().to_vec());
+    for round in 0..30 {
+        let node = nodes[round % nodes.len()];
+        match round % 6 {
+            0 => faults.crash_and_restart(node, LostTail::Nothing),
+            1 => faults.inject(Fault::new(Api::Produce).cut_before_answer()),
+            2 => (0..3).for_each(|partition| faults.move_leader(&topic, partition, node).unwrap()),
+            3 => faults.inject(Fault::new(Api::Produce).error(ErrorCode::NOT_ENOUGH_REPLICAS)),
+            4 => faults.inject(Fault::new(Api::Produce).error_after(ErrorCode::REQUEST_TIMED_OUT)),
+            _ => faults.inject(Fault::new(Api::Produce).delay_request(Duration::from_millis(50))),
+        }
+        for number in round * 100..(round + 1) * 100 {
+            drop(
+                emitter
+                    .emit(format!("key-{}", number % 20), &format!("{number:05}"))
+                    .unwrap(),
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    // Of the twenty faults those that have not happened by now would only take time.
+    assert!(faults.pending() < 20, "nothing failed");
+    faults.clear();
+    within("the end", emitter.finish()).await.unwrap();
+    let mut count = 0;
+    for partition in 0..3 {
+        let found = cluster.records(&topic, partition).await;
+        count += found.len();
+        assert!(found.is_sorted_by(|a, b| a.text() < b.text()), "partition {partition}");
+    }
+    assert_eq!(count, 3000);
 }
