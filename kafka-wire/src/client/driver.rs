@@ -165,8 +165,8 @@ impl Core {
     }
 
     /// An open connection for general use, if there is one.
-    pub(super) fn any_open(&self) -> Option<Connection> {
-        lock(&self.links).any_open(&mut lock(&self.jitter))
+    pub(super) fn any_open(&self, silent: &[BrokerAddress]) -> Option<Connection> {
+        lock(&self.links).any_open(silent, &mut lock(&self.jitter))
     }
 }
 
@@ -207,7 +207,7 @@ impl Core {
         })
     }
 
-    fn address(&self, to: Destination) -> Option<Arc<BrokerAddress>> {
+    pub(super) fn address(&self, to: Destination) -> Option<Arc<BrokerAddress>> {
         match to {
             Destination::Bootstrap(index) => self.bootstrap.get(index).cloned(),
             Destination::Node(node) => self.image.borrow().broker(node).cloned(),

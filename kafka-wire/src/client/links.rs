@@ -125,8 +125,8 @@ impl Links {
         };
     }
 
-    /// An open connection for general use to any broker; bootstrap connections only when there is no other.
-    pub(super) fn any_open(&self, jitter: &mut Jitter) -> Option<Connection> {
+    /// An open connection for general use to any broker but the `silent`; bootstrap connections only when there is no other.
+    pub(super) fn any_open(&self, silent: &[BrokerAddress], jitter: &mut Jitter) -> Option<Connection> {
         let open = |bootstrap: bool| {
             self.links
                 .iter()
@@ -134,7 +134,8 @@ impl Links {
                     LinkState::Open(connection, _)
                         if class == ConnectionClass::General
                             && matches!(to, Destination::Bootstrap(_)) == bootstrap
-                            && !connection.is_closed() =>
+                            && !connection.is_closed()
+                            && !link.address.is_among(silent) =>
                     {
                         Some(connection)
                     }

@@ -51,6 +51,15 @@ pub struct BrokerAddress {
     pub port: u16,
 }
 
+impl BrokerAddress {
+    /// Whether one of `others` is reached at the same host and port.
+    pub(crate) fn is_among(&self, others: &[BrokerAddress]) -> bool {
+        others
+            .iter()
+            .any(|other| (&other.host, other.port) == (&self.host, self.port))
+    }
+}
+
 impl fmt::Display for BrokerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)?;

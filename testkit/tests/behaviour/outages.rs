@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
+use kafka_wire::rpc::ConnectionClass;
+use kafka_wire::{Client, ClientConfig};
 use testkit::broker::LostTail;
 use tokio::time::sleep;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, within};
 use crate::fetch_faults::read_during;
 use crate::produce_faults::{PARTITIONS, assert_written_once, send_during};
 
@@ -68,6 +70,22 @@ fn blackout(cluster: &Cluster) -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
+/// A broker takes requests and answers nothing any more; others lead in its place. It stays so.
+fn silent_broker(cluster: &Cluster, topic: &str) -> impl Future<Output = ()> + Send + 'static {
+    let control = cluster.broker().faults();
+    let nodes = cluster.broker().nodes().to_vec();
+    let led = (0..PARTITIONS).filter(|partition| cluster.broker().leader(topic, *partition).unwrap().node == nodes[0]);
+    let (led, topic) = (led.collect::<Vec<_>>(), topic.to_owned());
+    async move {
+        sleep(Duration::from_millis(50)).await;
+        control.stall(nodes[0], true);
+        for partition in led {
+            control.move_leader(&topic, partition, nodes[1]).unwrap();
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 pub(crate) async fn leaders_may_move_while_records_are_sent(cluster: Cluster) {
     let topic = cluster.topic(PARTITIONS, &[]).await;
     let receipts = send_during(&cluster, &topic, moving_leaders(&cluster, &topic)).await;
@@ -107,4 +125,33 @@ pub(crate) async fn every_broker_may_crash_at_once_while_records_are_sent(cluste
     let topic = cluster.topic(PARTITIONS, &[]).await;
     let receipts = send_during(&cluster, &topic, blackout(&cluster)).await;
     assert_written_once(&cluster, &topic, &receipts, "a blackout");
+}
+
+pub(crate) async fn a_leader_that_falls_silent_is_left_for_its_successor_while_records_are_sent(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    let receipts = send_during(&cluster, &topic, silent_broker(&cluster, &topic)).await;
+    assert_written_once(&cluster, &topic, &receipts, "silence");
+}
+
+pub(crate) async fn a_leader_that_falls_silent_is_left_for_its_successor_while_records_are_read(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    read_during(&cluster, &topic, "silence", silent_broker(&cluster, &topic)).await;
+}
+
+pub(crate) async fn a_broker_that_falls_silent_keeps_no_question_from_being_answered(cluster: Cluster) {
+    let topic = cluster.topic(PARTITIONS, &[]).await;
+    let config = ClientConfig::new(cluster.bootstrap().to_vec()).with_request_timeout(Duration::from_secs(6));
+    let control = cluster.broker().faults();
+    let client = Client::new(config).unwrap();
+    let image = within("a picture of the cluster", client.refresh(&[])).await.unwrap();
+    for broker in image.brokers() {
+        // Whichever broker is asked first, one of the three it is.
+        within("a connection", client.connection(broker.id, ConnectionClass::General))
+            .await
+            .unwrap();
+        control.stall(broker.id, true);
+        let described = within("an answer", client.admin().describe_topics(&[&topic])).await;
+        assert_eq!(described.unwrap()[0].partitions.len(), PARTITIONS as usize);
+        control.stall(broker.id, false);
+    }
 }
