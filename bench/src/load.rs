@@ -18,15 +18,17 @@ pub(crate) async fn load(args: &Args) -> Result<Outcome, Failure> {
     let client = client(args)?;
     let records = args.records.unwrap_or(RECORDS);
     let mut written = 0;
-    for (topic, compression, compacted, records, keys) in [
-        ("bench-in", Compression::None, false, records, KEYS),
-        ("bench-in-lz4", Compression::Lz4, false, records, KEYS),
+    let popular: fn(u64) -> String = |number| key(number, KEYS);
+    let unique: fn(u64) -> String = |number| format!("u{number:07}");
+    for (topic, compression, compacted, records, key_of) in [
+        ("bench-in", Compression::None, false, records, popular),
+        ("bench-in-lz4", Compression::Lz4, false, records, popular),
         (
             "bunique-table",
             Compression::None,
             true,
             records.min(UNIQUE_KEYS),
-            records.min(UNIQUE_KEYS),
+            unique,
         ),
     ] {
         if !ensure_topic(&client, topic, compacted).await? {
@@ -37,7 +39,7 @@ pub(crate) async fn load(args: &Args) -> Result<Outcome, Failure> {
             ..ProducerConfig::default()
         };
         let producer = Producer::new(client.clone(), config)?;
-        fill(&producer, topic, records, keys).await?;
+        fill(&producer, topic, records, key_of).await?;
         producer.close().await?;
         written += records;
     }
@@ -50,12 +52,17 @@ pub(crate) async fn load(args: &Args) -> Result<Outcome, Failure> {
 }
 
 /// Writes `records` records with 100-byte values and waits for their acknowledgement.
-pub(crate) async fn fill(producer: &Producer, topic: &str, records: u64, keys: u64) -> Result<(), Failure> {
+pub(crate) async fn fill(
+    producer: &Producer,
+    topic: &str,
+    records: u64,
+    key_of: impl Fn(u64) -> String,
+) -> Result<(), Failure> {
     let topic = producer.topic(topic, PARTITIONER).await?;
     let mut bytes = Vec::new();
     for number in 0..records {
         value(number, &mut bytes);
-        send(&topic, key(number, keys).as_bytes(), Some(&bytes)).await?;
+        send(&topic, key_of(number).as_bytes(), Some(&bytes)).await?;
     }
     producer.flush().await?;
     Ok(())

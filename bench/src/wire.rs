@@ -23,7 +23,7 @@ pub(crate) async fn produce(args: &Args) -> Result<Outcome, Failure> {
         ..ProducerConfig::default()
     };
     let producer = Producer::new(client, config)?;
-    load::fill(&producer, &topic, records, load::KEYS).await?;
+    load::fill(&producer, &topic, records, |number| key(number, load::KEYS)).await?;
     producer.close().await?;
     Ok(Outcome {
         records,
