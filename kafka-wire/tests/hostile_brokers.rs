@@ -127,6 +127,11 @@ fn records_answered_with_nonsense_are_possibly_persisted_once_the_time_is_up() {
         let text = error.to_string();
         assert!(text.starts_with("produce to orders-0 at broker 0 failed"), "{text}");
         assert!(text.ends_with("(possibly persisted)"), "{text}");
+        assert!(text.contains(" attempts, the last: Produce to peer:9092"), "{text}");
+        assert!(
+            text.contains("protocol violated by the peer: malformed response of version"),
+            "{text}"
+        );
     });
 }
 

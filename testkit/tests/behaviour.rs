@@ -191,6 +191,7 @@ on_the_embedded_cluster! {
     produce_faults: {
         a_producer_that_the_broker_forgot_goes_on,
         a_refusal_fails_its_records_alone_and_is_told,
+        a_time_out_tells_what_the_last_attempt_met_and_where,
         errors_after_the_append_double_nothing,
         errors_that_pass_are_waited_out,
         records_whose_fate_is_unknown_are_told_apart_from_those_never_sent,

@@ -69,6 +69,16 @@ impl Core {
         build: impl Fn(i16) -> R,
         max_version: Option<i16>,
     ) -> Result<R::Response, CallError> {
+        let answered = Self::call_any_named(core, build, max_version).await;
+        answered.map(|(_, response)| response)
+    }
+
+    /// The same, and who answered.
+    pub(super) async fn call_any_named<R: Request>(
+        core: &Arc<Self>,
+        build: impl Fn(i16) -> R,
+        max_version: Option<i16>,
+    ) -> Result<(BrokerAddress, R::Response), CallError> {
         let deadline = core.deadline();
         let reads = ApiKey::try_from(R::KEY).is_ok_and(only_reads);
         let mut silent = Vec::new();
@@ -85,7 +95,7 @@ impl Core {
                 Err(error) if reads && error.kind == CallErrorKind::Timeout && go_on() => {
                     silent.push(connection.broker().clone());
                 }
-                outcome => return outcome,
+                outcome => return outcome.map(|response| (connection.broker().clone(), response)),
             }
         }
     }

@@ -192,6 +192,14 @@ impl Client {
         Core::call_any(&self.core, build, max_version).await
     }
 
+    /// As [`call_any`](Self::call_any), and who answered: for callers that tell of error codes in the answer.
+    pub(crate) async fn call_any_named<R: Request + Clone>(
+        &self,
+        request: R,
+    ) -> Result<(BrokerAddress, R::Response), CallError> {
+        Core::call_any_named(&self.core, |_| request.clone(), None).await
+    }
+
     /// The node that coordinates a group; looked up until the request timeout has passed, then remembered.
     pub async fn coordinator(&self, group: &str) -> Result<i32, CallError> {
         Core::coordinator(&self.core, CoordinatorKind::Group, group).await

@@ -164,7 +164,9 @@ impl CallErrorKind {
             Self::Unsupported => "the broker is too old, Kafka 2.1 is the oldest supported",
             Self::NotKafka("a TLS server") => "the listener expects TLS, use a plaintext listener",
             Self::NotKafka(_) => "check host and port",
-            Self::Disconnected { .. } | Self::Protocol | Self::Refused(_) | Self::Closed => "",
+            Self::Disconnected { .. } => "the broker's log tells if it was the one who closed it",
+            Self::Protocol => "check that nothing but a Kafka broker answers at that address, and the versions of both",
+            Self::Refused(_) | Self::Closed => "",
         }
     }
 }

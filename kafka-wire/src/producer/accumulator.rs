@@ -17,15 +17,19 @@ mod messages;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::connection::{CallError, CallErrorKind};
+use crate::producer::causes::Hindrance;
 use crate::producer::error::ProduceError;
 use crate::producer::flush_rounds::FlushRounds;
-use crate::producer::identity::{Identity, InitFailure};
+use crate::producer::identity::Identity;
 use crate::producer::leader_search::{LeaderSearch, Leadership};
-use crate::producer::partition_queue::{Effects, Loss, PartitionQueue};
+use crate::producer::partition_queue::{Effects, PartitionQueue};
 use crate::producer::pending_batch::{PendingBatch, Submission};
+use crate::producer::request::PRODUCE;
 use crate::producer::response::ProduceAnswer;
 use crate::producer::sequence::ProducerIdentity;
 use crate::protocol::TopicPartition;
@@ -96,8 +100,14 @@ impl<T> Accumulator<T> {
         self.follow_up(now, queue);
     }
 
-    /// Takes the answer to a Produce request. A partition it leaves out counts as not answered.
-    pub(super) fn handle_response(&mut self, now: Instant, request: u64, answer: &ProduceAnswer) {
+    /// Takes the answer to a Produce request, `from` that address. A partition it leaves out counts as not answered.
+    pub(super) fn handle_response(
+        &mut self,
+        now: Instant,
+        request: u64,
+        from: &dyn fmt::Display,
+        answer: &ProduceAnswer,
+    ) {
         let Some(mut unanswered) = self.close_request(now, request, answer.throttle) else {
             return;
         };
@@ -112,27 +122,26 @@ impl<T> Accumulator<T> {
                 .collect();
             for (queue, partition) in answers {
                 unanswered.retain(|open| *open != queue);
-                self.queues[queue].handle_answer(now, request, partition, &answer.endpoints, &mut self.effects);
+                self.queues[queue].handle_answer(now, request, from, partition, &answer.endpoints, &mut self.effects);
                 self.follow_up(now, queue);
             }
         }
-        let left_out = Loss {
-            possibly_written: true,
-            hopeless: false,
-            text: "the broker's answer leaves the partition out".to_owned(),
-        };
-        self.lose(now, request, &unanswered, &left_out);
+        if !unanswered.is_empty() {
+            let left_out = CallError::new(CallErrorKind::Protocol, "the answer leaves the partition out");
+            let left_out = left_out.with_api(PRODUCE).with_broker(from);
+            self.lose(now, request, &unanswered, &left_out);
+        }
     }
 
     /// A Produce request got no usable answer.
-    pub(super) fn handle_loss(&mut self, now: Instant, request: u64, loss: &Loss) {
+    pub(super) fn handle_loss(&mut self, now: Instant, request: u64, loss: &CallError) {
         if let Some(queues) = self.close_request(now, request, Duration::ZERO) {
             self.lose(now, request, &queues, loss);
         }
     }
 
     /// Takes the answer to `InitProducerId`. A refusal for good fails what waits for a number.
-    pub(super) fn handle_producer_id(&mut self, now: Instant, answer: Result<ProducerIdentity, InitFailure>) {
+    pub(super) fn handle_producer_id(&mut self, now: Instant, answer: Result<ProducerIdentity, CallError>) {
         let refused = self.identity.handle_answer(now, answer).err();
         for queue in 0..self.queues.len() {
             if let Some(error) = &refused {
@@ -159,10 +168,14 @@ impl<T> Accumulator<T> {
         }
     }
 
-    /// The refresh that was asked for has ended, well or not.
-    pub(super) fn handle_refreshed(&mut self, now: Instant) {
+    /// The refresh that was asked for has ended, well or in trouble.
+    pub(super) fn handle_refreshed(&mut self, now: Instant, trouble: Option<&CallError>) {
         let found = !self.queues.iter().any(PartitionQueue::needs_leader);
-        self.leader_search.handle_refreshed(now, found);
+        self.leader_search.handle_refreshed(now, found, trouble);
+        for queue in 0..self.queues.len() {
+            let hindrance = self.hindrance(queue);
+            self.queues[queue].hindered_by(hindrance);
+        }
     }
 
     /// Starts a flush; [`Event::Flushed`] carries the returned number.
@@ -288,7 +301,7 @@ impl<T> Accumulator<T> {
         index
     }
 
-    fn lose(&mut self, now: Instant, request: u64, queues: &[usize], loss: &Loss) {
+    fn lose(&mut self, now: Instant, request: u64, queues: &[usize], loss: &CallError) {
         for queue in queues {
             self.queues[*queue].handle_loss(now, request, loss, &mut self.effects);
             self.follow_up(now, *queue);
@@ -314,12 +327,26 @@ impl<T> Accumulator<T> {
         if self.queues[queue].waits_for_number() {
             self.identity.want();
         }
+        let hindrance = self.hindrance(queue);
+        self.queues[queue].hindered_by(hindrance);
         self.enlist(now, queue);
         if let Some(at) = self.queues[queue].next_timeout()
             && self.armed[queue].is_none_or(|armed| at < armed)
         {
             self.armed[queue] = Some(at);
             self.timers.push(Reverse((at, queue)));
+        }
+    }
+
+    /// What the queue's head waits for, beside its turn.
+    fn hindrance(&self, queue: usize) -> Option<Hindrance> {
+        let queue = &self.queues[queue];
+        if queue.needs_leader() {
+            Some(Hindrance::Leader(self.leader_search.trouble().cloned()))
+        } else if self.identity.current().is_none() && queue.waits_for_number() {
+            Some(Hindrance::ProducerId(self.identity.trouble().cloned()))
+        } else {
+            None
         }
     }
 

@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kafka_protocol::messages::InitProducerIdRequest;
+use kafka_protocol::protocol::Request as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Client;
@@ -28,7 +29,6 @@ use crate::producer::accumulator::{Accumulator, Event, Limits, Request};
 use crate::producer::delivery::{Delivery, Next};
 use crate::producer::door::{Command, Commons};
 use crate::producer::error::{ProduceError, ProduceErrorKind};
-use crate::producer::identity::InitFailure;
 use crate::producer::leader_search::Leadership;
 use crate::producer::sequence::ProducerIdentity;
 use crate::producer::shared_partition::Lingering;
@@ -70,7 +70,7 @@ struct Driver {
     deserted: bool,
     machine: Accumulator<Delivery>,
     lanes: HashMap<i32, Lane>,
-    init: Option<Called<Result<ProducerIdentity, InitFailure>>>,
+    init: Option<Called<Result<ProducerIdentity, CallError>>>,
     refresh: Option<Called<Result<Arc<ClusterImage>, CallError>>>,
     lingering: VecDeque<Lingering>,
     flushes: HashMap<u64, oneshot::Sender<Result<(), ProduceError>>>,
@@ -188,11 +188,11 @@ impl Driver {
         }
         if let Some(Poll::Ready(answer)) = self.refresh.as_mut().map(|refresh| refresh.as_mut().poll(cx)) {
             self.refresh = None;
-            match answer {
-                Ok(image) => self.follow(&image),
-                Err(error) => self.tell_if_closed(&error),
+            match &answer {
+                Ok(image) => self.follow(image),
+                Err(error) => self.tell_if_closed(error),
             }
-            self.machine.handle_refreshed(now());
+            self.machine.handle_refreshed(now(), answer.as_ref().err());
             progress = true;
         }
         if progress { Poll::Ready(()) } else { Poll::Pending }
@@ -277,23 +277,17 @@ fn seal(next: Next) {
     }
 }
 
-async fn init_producer_id(client: Client) -> Result<ProducerIdentity, InitFailure> {
+async fn init_producer_id(client: Client) -> Result<ProducerIdentity, CallError> {
     // No transactions, so no transaction can time out.
     let request = InitProducerIdRequest::default()
         .with_transactional_id(None)
         .with_transaction_timeout_ms(i32::MAX);
-    let response = client
-        .call_any(request, None)
-        .await
-        .map_err(|error| InitFailure::Unanswered {
-            hopeless: matches!(error.kind, CallErrorKind::Unsupported | CallErrorKind::Closed),
-            text: error.to_string(),
-        })?;
+    let (broker, response) = client.call_any_named(request).await?;
     match ErrorCode(response.error_code) {
         ErrorCode::NONE => Ok(ProducerIdentity {
             id: response.producer_id.0,
             epoch: response.producer_epoch,
         }),
-        code => Err(InitFailure::Refused(code)),
+        code => Err(CallError::refused(InitProducerIdRequest::KEY, code, None).with_broker(&broker)),
     }
 }

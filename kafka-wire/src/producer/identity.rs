@@ -10,27 +10,25 @@
 //! An idempotent producer without transactions may raise its epoch by itself: nobody else uses its id. A refusal for good
 //! (authorization) sends the machine back to `Idle` and fails what waits; the next batch asks again.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use kafka_protocol::messages::InitProducerIdRequest;
+use kafka_protocol::protocol::Request;
+
+use crate::connection::{CallError, CallErrorKind};
 use crate::producer::backoff::backoff;
+use crate::producer::causes::met;
 use crate::producer::error::{ProduceError, ProduceErrorKind};
 use crate::producer::sequence::ProducerIdentity;
 use crate::protocol::{ErrorCode, Recovery};
-
-/// Why `InitProducerId` gave no id.
-#[derive(Debug, Clone)]
-pub(super) enum InitFailure {
-    /// The broker answered with an error.
-    Refused(ErrorCode),
-    /// No usable answer; `hopeless` when asking again cannot help (the broker does not know the API).
-    Unanswered { hopeless: bool, text: String },
-}
 
 /// The producer's id and epoch, and how it gets them.
 #[derive(Debug)]
 pub(super) struct Identity {
     state: State,
     failures: u32,
+    trouble: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -46,6 +44,7 @@ impl Identity {
         Identity {
             state: State::Idle,
             failures: 0,
+            trouble: None,
         }
     }
 
@@ -69,7 +68,7 @@ impl Identity {
     pub(super) fn handle_answer(
         &mut self,
         now: Instant,
-        answer: Result<ProducerIdentity, InitFailure>,
+        answer: Result<ProducerIdentity, CallError>,
     ) -> Result<(), ProduceError> {
         if !matches!(self.state, State::Requested) {
             return Ok(());
@@ -83,25 +82,35 @@ impl Identity {
                 );
                 self.state = State::Held(identity);
                 self.failures = 0;
+                self.trouble = None;
                 return Ok(());
             }
-            Ok(identity) => InitFailure::Unanswered {
-                hopeless: false,
-                text: format!("unusable producer id {identity:?}"),
-            },
+            Ok(identity) => {
+                let text = format!("unusable producer id {identity:?}");
+                CallError::new(CallErrorKind::Protocol, text).with_api(InitProducerIdRequest::KEY)
+            }
             Err(failure) => failure,
         };
-        if let Some(error) = for_good(&failure) {
+        self.failures += 1;
+        let trouble: Arc<str> = met(self.failures, &failure, None).into();
+        if let Some(kind) = for_good(&failure) {
+            let error = ProduceError::new(kind, format!("there is no producer id; {trouble}"));
+            let error = error.said_by(None, failure.code());
             tracing::warn!(%error, "no producer id");
-            self.state = State::Idle;
+            *self = Identity::new();
             return Err(error);
         }
-        self.failures += 1;
-        tracing::debug!(?failure, failures = self.failures, "no producer id yet, asking again");
+        tracing::debug!(%failure, failures = self.failures, "no producer id yet, asking again");
+        self.trouble = Some(trouble);
         self.state = State::Wanted {
             not_before: Some(now + backoff(self.failures)),
         };
         Ok(())
+    }
+
+    /// What asking has met so far; `None` before the first answer.
+    pub(super) fn trouble(&self) -> Option<&Arc<str>> {
+        self.trouble.as_ref()
     }
 
     /// Leaves `spent` for a higher epoch; a bump that happened already is not repeated.
@@ -135,21 +144,16 @@ impl Identity {
     }
 }
 
-fn for_good(failure: &InitFailure) -> Option<ProduceError> {
-    match failure {
-        InitFailure::Unanswered { hopeless: false, .. } => None,
-        InitFailure::Unanswered { hopeless: true, text } => Some(ProduceError::new(
-            ProduceErrorKind::Unavailable,
-            format!("InitProducerId: {text}"),
-        )),
-        InitFailure::Refused(code) => match code.recovery() {
+/// Whether asking again cannot help: with which kind of error that ends.
+fn for_good(failure: &CallError) -> Option<ProduceErrorKind> {
+    match failure.kind() {
+        CallErrorKind::Unsupported | CallErrorKind::Closed => Some(ProduceErrorKind::Unavailable),
+        CallErrorKind::Refused(code) => match code.recovery() {
             Recovery::Retry | Recovery::RefreshMetadata | Recovery::FindCoordinator => None,
-            _ if *code == ErrorCode::CONCURRENT_TRANSACTIONS || *code == ErrorCode::UNKNOWN_SERVER_ERROR => None,
-            _ => {
-                let refused = ProduceError::new(ProduceErrorKind::Rejected, "InitProducerId was refused");
-                Some(refused.said_by(None, Some(*code)))
-            }
+            _ if code == ErrorCode::CONCURRENT_TRANSACTIONS || code == ErrorCode::UNKNOWN_SERVER_ERROR => None,
+            _ => Some(ProduceErrorKind::Rejected),
         },
+        _ => None,
     }
 }
 
@@ -169,6 +173,10 @@ mod tests {
         machine
     }
 
+    fn refusal(code: ErrorCode) -> CallError {
+        CallError::refused(InitProducerIdRequest::KEY, code, None).with_broker(&"kafka-1:9092")
+    }
+
     #[test]
     fn nothing_is_asked_before_something_is_to_be_numbered() {
         let now = Instant::now();
@@ -186,13 +194,19 @@ mod tests {
         machine.want();
         machine.poll_request(now);
         machine
-            .handle_answer(now, Err(InitFailure::Refused(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)))
+            .handle_answer(now, Err(refusal(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)))
             .unwrap();
         assert!(!machine.poll_request(now));
+        let trouble = machine.trouble().unwrap();
+        assert!(
+            trouble.starts_with("1 attempt: InitProducerId to kafka-1:9092: refused with COORDINATOR_LOAD"),
+            "{trouble}"
+        );
         let retry = machine.next_timeout().unwrap();
         assert!(machine.poll_request(retry));
         machine.handle_answer(retry, Ok(HELD)).unwrap();
         assert_eq!(machine.current(), Some(HELD));
+        assert_eq!(machine.trouble(), None);
     }
 
     #[test]
@@ -201,9 +215,15 @@ mod tests {
         let mut machine = Identity::new();
         machine.want();
         machine.poll_request(now);
-        let refused = Err(InitFailure::Refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
-        let error = machine.handle_answer(now, refused).unwrap_err();
+        let refused = refusal(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+        let error = machine.handle_answer(now, Err(refused)).unwrap_err();
         assert_eq!(error.code, Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
+        assert_eq!(
+            error.to_string(),
+            "produce failed: CLUSTER_AUTHORIZATION_FAILED: there is no producer id; 1 attempt: InitProducerId to kafka-1:9092: \
+             refused with CLUSTER_AUTHORIZATION_FAILED (grant IdempotentWrite on the cluster, or since Kafka 2.8 Write on a \
+             topic, to this client) (not persisted)"
+        );
         assert!(!machine.poll_request(now));
         machine.want();
         assert!(machine.poll_request(now));

@@ -2,9 +2,11 @@
 //!
 //! One refresh at a time; while partitions remain without a leader, the next one follows after a growing pause.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cluster::ClusterImage;
+use crate::connection::CallError;
 use crate::producer::backoff::backoff;
 use crate::protocol::{ErrorCode, TopicPartition};
 
@@ -51,6 +53,8 @@ pub(super) struct LeaderSearch {
     asked: bool,
     fruitless: u32,
     not_before: Option<Instant>,
+    /// What the last refresh met, if it failed.
+    trouble: Option<Arc<str>>,
 }
 
 impl LeaderSearch {
@@ -70,12 +74,18 @@ impl LeaderSearch {
         due
     }
 
-    /// A refresh has ended; `found` if every partition has a leader now.
-    pub(super) fn handle_refreshed(&mut self, now: Instant, found: bool) {
+    /// A refresh has ended, perhaps in trouble; `found` if every partition has a leader now.
+    pub(super) fn handle_refreshed(&mut self, now: Instant, found: bool, trouble: Option<&CallError>) {
+        self.trouble = trouble.map(|trouble| trouble.to_string().into());
         self.asked = false;
         self.fruitless = if found { 0 } else { self.fruitless.saturating_add(1) };
         self.wanted = !found;
         self.not_before = (!found).then(|| now + backoff(self.fruitless));
+    }
+
+    /// What the last refresh met, if it failed.
+    pub(super) fn trouble(&self) -> Option<&Arc<str>> {
+        self.trouble.as_ref()
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
@@ -101,7 +111,7 @@ mod tests {
         assert!(search.poll_request(now));
         search.want();
         assert!(!search.poll_request(now), "the first one is under way");
-        search.handle_refreshed(now, false);
+        search.handle_refreshed(now, false, None);
         assert!(!search.poll_request(now));
         assert!(search.poll_request(search.next_timeout().unwrap()));
     }
@@ -112,7 +122,7 @@ mod tests {
         let mut search = LeaderSearch::default();
         search.want();
         search.poll_request(now);
-        search.handle_refreshed(now, true);
+        search.handle_refreshed(now, true, None);
         assert_eq!(search.next_timeout(), None);
         assert!(!search.poll_request(now));
     }

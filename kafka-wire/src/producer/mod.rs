@@ -21,6 +21,7 @@
 mod accumulator;
 mod backoff;
 mod buffers;
+mod causes;
 mod config;
 mod delivery;
 mod door;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::connection::CallError;
 use crate::producer::error::ProduceError;
 use crate::producer::outcome::Persisted;
 use crate::producer::sequence::{Stamp, following};
@@ -44,6 +45,10 @@ pub(super) struct PendingBatch<T> {
     pub(super) stamp: Option<Stamp>,
     /// An attempt went unanswered or was answered vaguely: it may be in the log.
     pub(super) possibly_written: bool,
+    /// How often it was handed out to be sent.
+    pub(super) attempts: u32,
+    /// What the last attempt met, unless it was acknowledged.
+    pub(super) trouble: Option<CallError>,
     /// The broker found it damaged once.
     pub(super) damaged: bool,
     /// Its writer takes it back, unless it is in flight.
@@ -68,6 +73,8 @@ impl<T> PendingBatch<T> {
             stage: Stage::Waiting,
             stamp: None,
             possibly_written: false,
+            attempts: 0,
+            trouble: None,
             damaged: false,
             abandoned: false,
             first_record: 0,
@@ -135,6 +142,8 @@ impl<T> PendingBatch<T> {
             stage: Stage::Waiting,
             stamp: None,
             possibly_written: self.possibly_written,
+            attempts: self.attempts,
+            trouble: self.trouble.clone(),
             damaged: false,
             abandoned: self.abandoned,
             first_record: self.first_record + first_count,

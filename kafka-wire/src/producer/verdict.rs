@@ -84,6 +84,39 @@ pub(super) fn verdict(code: ErrorCode) -> Verdict {
     }
 }
 
+/// What an operator would look at first when a broker answered with this code.
+pub(super) fn advice(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::TOPIC_AUTHORIZATION_FAILED => "grant Write on the topic to this client",
+        ErrorCode::CLUSTER_AUTHORIZATION_FAILED => {
+            "grant IdempotentWrite on the cluster, or since Kafka 2.8 Write on a topic, to this client"
+        }
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => "create it, or check its name",
+        ErrorCode::INVALID_TOPIC_EXCEPTION => "check the topic's name",
+        ErrorCode::NOT_LEADER_OR_FOLLOWER
+        | ErrorCode::LEADER_NOT_AVAILABLE
+        | ErrorCode::FENCED_LEADER_EPOCH
+        | ErrorCode::UNKNOWN_LEADER_EPOCH => "leaders keep moving or are down, look after the brokers",
+        ErrorCode::NOT_ENOUGH_REPLICAS | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND => {
+            "fewer replicas are in sync than min.insync.replicas asks for, look after the brokers that are behind"
+        }
+        ErrorCode::REQUEST_TIMED_OUT => "replicas do not follow in time, look after the brokers that are behind",
+        ErrorCode::COORDINATOR_LOAD_IN_PROGRESS | ErrorCode::COORDINATOR_NOT_AVAILABLE => {
+            "the broker is still starting, or its internal topics have no leader"
+        }
+        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
+            "raise the topic's max.message.bytes, or send smaller records"
+        }
+        ErrorCode::INVALID_RECORD => "a compacted topic takes no record without a key",
+        ErrorCode::INVALID_TIMESTAMP => "compare the records' timestamps with the topic's message.timestamp settings",
+        ErrorCode::UNSUPPORTED_COMPRESSION_TYPE => "choose another compression",
+        ErrorCode::THROTTLING_QUOTA_EXCEEDED => "raise the client's quota, or send less",
+        ErrorCode::KAFKA_STORAGE_ERROR => "check the broker's disks",
+        ErrorCode::CORRUPT_MESSAGE => "check memory and network on the way to the broker",
+        _ => "see the broker's log",
+    }
+}
+
 fn by_general_table(code: ErrorCode) -> Verdict {
     match code.recovery() {
         Recovery::Retry => Verdict::Retry {

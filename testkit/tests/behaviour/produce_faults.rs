@@ -245,3 +245,84 @@ pub(crate) async fn records_whose_fate_is_unknown_are_told_apart_from_those_neve
     let values: Vec<_> = stored.iter().map(|record| record.value.as_deref().unwrap()).collect();
     assert_eq!(values, [b"0", b"3", b"9"]);
 }
+
+/// Sends one record that a fault meets again and again, until its time is up; what the error says.
+async fn failure_of_one_record(cluster: &Cluster, fault: Fault) -> String {
+    let topic = cluster.topic(1, &[]).await;
+    let config = ProducerConfig {
+        delivery_timeout: REQUEST_TIMEOUT * 3,
+        ..impatient()
+    };
+    let producer = cluster.producer(config);
+    let sender = sender(&producer, &topic).await;
+    cluster.broker().faults().inject(fault.times(u32::MAX));
+    let receipt = sender.send(keyed("0")).unwrap();
+    let error = within("an outcome", receipt).await.unwrap_err();
+    assert_eq!(error.kind, ProduceErrorKind::DeliveryTimeout);
+    error.to_string()
+}
+
+async fn a_failure_says(cluster: Cluster, fault: Fault, parts: &'static [&'static str]) {
+    let text = failure_of_one_record(&cluster, fault).await;
+    for part in parts {
+        assert!(text.contains(part), "{part} is missing in: {text}");
+    }
+    let addresses = cluster.bootstrap().iter();
+    assert_eq!(
+        addresses
+            .filter(|address| text.contains(&format!("to {address} (")))
+            .count(),
+        1,
+        "one address is named in: {text}"
+    );
+}
+
+pub(crate) async fn a_time_out_tells_what_the_last_attempt_met_and_where(_: Cluster) {
+    let produce = || Fault::new(Api::Produce);
+    let init = || Fault::new(Api::InitProducerId);
+    let cases: [(Fault, &'static [&'static str]); 4] = [
+        (
+            produce().stall(),
+            &[
+                " attempts, the last: Produce to ",
+                "no answer in time",
+                "the broker is overloaded",
+                "(possibly persisted)",
+            ],
+        ),
+        (
+            produce().cut(),
+            &[
+                " attempts, the last: Produce to ",
+                "connection lost after",
+                "the broker's log",
+            ],
+        ),
+        (
+            produce().error(ErrorCode::NOT_ENOUGH_REPLICAS),
+            &[
+                " attempts, the last: Produce to ",
+                "NOT_ENOUGH_REPLICAS",
+                "min.insync.replicas",
+                "(not persisted)",
+            ],
+        ),
+        (
+            init().error(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+            &[
+                "it was never sent: there is no producer id",
+                " attempts, the last: InitProducerId to ",
+                "COORDINATOR_LOAD_IN_PROGRESS",
+                "the broker is still starting",
+                "(not persisted)",
+            ],
+        ),
+    ];
+    let mut tests = Vec::new();
+    for (fault, parts) in cases {
+        tests.push(tokio::spawn(a_failure_says(Cluster::embedded().await, fault, parts)));
+    }
+    for test in tests {
+        test.await.unwrap();
+    }
+}

@@ -11,9 +11,8 @@ use super::{Called, Driver, now};
 use crate::client::ConnectionClass;
 use crate::connection::{CallError, CallErrorKind, Connection, PendingResponse};
 use crate::producer::accumulator::ProduceRequest;
-use crate::producer::partition_queue::Loss;
 use crate::producer::request::{PRODUCE, VERSIONS, encode};
-use crate::producer::response::decode;
+use crate::producer::response::{Malformed, decode};
 
 /// One broker's connection for Produce requests.
 #[derive(Default)]
@@ -21,8 +20,17 @@ pub(super) struct Lane {
     link: Link,
     /// Requests that wait for the connection.
     pub(super) waiting: VecDeque<ProduceRequest>,
-    /// Requests without an answer, with the version they were written in. Brokers answer in order.
-    unanswered: VecDeque<(u64, i16, PendingResponse)>,
+    /// Brokers answer in order.
+    unanswered: VecDeque<Unanswered>,
+}
+
+/// A request on its way.
+struct Unanswered {
+    request: u64,
+    version: i16,
+    /// The connection it went to.
+    connection: Connection,
+    response: PendingResponse,
 }
 
 #[derive(Default)]
@@ -44,9 +52,10 @@ impl Driver {
                 match answered {
                     Answered::Connection(Ok(())) => self.send(node),
                     Answered::Connection(Err(error)) => self.lose_waiting(node, &error),
-                    Answered::Request(request, version, Ok(body)) => self.read(request, version, &body),
-                    Answered::Request(request, _, Err(error)) => {
-                        self.machine.handle_loss(now(), request, &loss(&error));
+                    Answered::Request(sent, Ok(body)) => self.read(&sent, &body),
+                    Answered::Request(sent, Err(error)) => {
+                        let error = error.with_api(PRODUCE).with_broker(sent.connection.broker());
+                        self.machine.handle_loss(now(), sent.request, &error);
                     }
                 }
             }
@@ -54,25 +63,16 @@ impl Driver {
         progress
     }
 
-    fn read(&mut self, request: u64, version: i16, body: &Bytes) {
-        match decode(version, body) {
-            Ok(answer) => self.machine.handle_response(now(), request, &answer),
-            Err(malformed) => {
-                tracing::warn!(
-                    version,
-                    bytes = body.len(),
-                    "the broker sent a malformed Produce response"
-                );
-                let text = format!("malformed Produce response of version {version}: {malformed:?}");
-                self.machine.handle_loss(
-                    now(),
-                    request,
-                    &Loss {
-                        possibly_written: true,
-                        hopeless: false,
-                        text,
-                    },
-                );
+    fn read(&mut self, sent: &Unanswered, body: &Bytes) {
+        let broker = sent.connection.broker();
+        match decode(sent.version, body) {
+            Ok(answer) => self.machine.handle_response(now(), sent.request, broker, &answer),
+            Err(Malformed) => {
+                let text = format!("malformed response of version {}, {} bytes", sent.version, body.len());
+                let error = CallError::new(CallErrorKind::Protocol, text);
+                let error = error.with_api(PRODUCE).with_broker(broker);
+                tracing::warn!(%error, "a Produce response cannot be read");
+                self.machine.handle_loss(now(), sent.request, &error);
             }
         }
     }
@@ -92,15 +92,20 @@ impl Driver {
             }
             Link::Open(connection) => {
                 let Some(version) = connection.version(PRODUCE, VERSIONS) else {
-                    let text = format!("the broker speaks no Produce version of {VERSIONS:?}");
-                    let error = CallError::new(CallErrorKind::Unsupported, text);
+                    let text = format!("the broker speaks no version of {VERSIONS:?}");
+                    let error = CallError::new(CallErrorKind::Unsupported, text).with_broker(connection.broker());
                     return self.lose_waiting(node, &error);
                 };
                 let timeout = self.commons.config.request_timeout;
                 for request in lane.waiting.drain(..) {
                     let body = encode(version, timeout, &request.batches);
                     let response = connection.send(PRODUCE, version, body, timeout);
-                    lane.unanswered.push_back((request.number, version, response));
+                    lane.unanswered.push_back(Unanswered {
+                        request: request.number,
+                        version,
+                        connection: connection.clone(),
+                        response,
+                    });
                 }
             }
         }
@@ -113,11 +118,8 @@ impl Driver {
             .get_mut(&node)
             .map(|lane| std::mem::take(&mut lane.waiting))
             .unwrap_or_default();
+        let loss = error.clone().with_api(PRODUCE).with_written(false);
         for request in waiting {
-            let loss = Loss {
-                possibly_written: false,
-                ..loss(error)
-            };
             self.machine.handle_loss(now(), request.number, &loss);
         }
         self.tell_if_closed(error);
@@ -126,7 +128,7 @@ impl Driver {
 
 enum Answered {
     Connection(Result<(), CallError>),
-    Request(u64, i16, Result<Bytes, CallError>),
+    Request(Unanswered, Result<Bytes, CallError>),
 }
 
 impl Lane {
@@ -141,19 +143,10 @@ impl Lane {
             self.link = link;
             return Some(Answered::Connection(outcome));
         }
-        let (_, _, response) = self.unanswered.front_mut()?;
-        let Poll::Ready(answer) = Pin::new(response).poll(cx) else {
+        let Poll::Ready(answer) = Pin::new(&mut self.unanswered.front_mut()?.response).poll(cx) else {
             return None;
         };
-        let (request, version, _) = self.unanswered.pop_front()?;
-        Some(Answered::Request(request, version, answer))
-    }
-}
-
-fn loss(error: &CallError) -> Loss {
-    Loss {
-        possibly_written: error.possibly_written(),
-        hopeless: error.kind == CallErrorKind::Unsupported,
-        text: error.to_string(),
+        let sent = self.unanswered.pop_front()?;
+        Some(Answered::Request(sent, answer))
     }
 }

@@ -1,39 +1,33 @@
 //! What the queue makes of answers, of lost requests and of news about the leader.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::{AfterDrain, Effects, Leader, LeaderHint, PartitionQueue, Phase};
+use crate::connection::{CallError, CallErrorKind};
 use crate::producer::backoff::backoff;
 use crate::producer::error::{ProduceError, ProduceErrorKind};
 use crate::producer::leader_search::Leadership;
 use crate::producer::outcome::Persisted;
 use crate::producer::pending_batch::Stage;
+use crate::producer::request::PRODUCE;
 use crate::producer::response::{NodeEndpoint, PartitionAnswer};
-use crate::producer::verdict::{Cause, Verdict, verdict};
+use crate::producer::verdict::{Cause, Verdict, advice, verdict};
 use crate::protocol::ErrorCode;
 
 /// How long, and for how many answers in a row, a topic may be unknown before its batches fail. A broker that has not
 /// heard of a new topic yet learns of it in far less.
 const UNKNOWN_TOPIC_PATIENCE: (Duration, u32) = (Duration::from_secs(5), 4);
 
-const NO_SUCH_TOPIC: &str = "the topic or partition does not exist (any more); create it, or check its name";
-
-/// A request that got no usable answer.
-#[derive(Debug, Clone)]
-pub(crate) struct Loss {
-    /// It may have reached the broker.
-    pub(crate) possibly_written: bool,
-    /// Asking this broker again cannot help.
-    pub(crate) hopeless: bool,
-    pub(crate) text: String,
-}
+const NO_SUCH_TOPIC: &str = "the topic or partition does not exist (any more)";
 
 impl<T> PartitionQueue<T> {
-    /// Takes the broker's answer about the batch in `request`.
+    /// Takes the answer of the broker at `from` about the batch in `request`.
     pub(crate) fn handle_answer(
         &mut self,
         now: Instant,
         request: u64,
+        from: &dyn fmt::Display,
         answer: &PartitionAnswer,
         endpoints: &[NodeEndpoint],
         effects: &mut Effects<T>,
@@ -50,7 +44,8 @@ impl<T> PartitionQueue<T> {
                         ..
                     } | Verdict::Reject { possibly_written: true }
                 );
-                if self.refused(index, possibly_written) {
+                let trouble = CallError::refused(PRODUCE, answer.code, answer.text.as_deref()).with_broker(from);
+                if self.refused(index, trouble.with_written(possibly_written)) {
                     let then = self.after_refusal(now, index, refusal, answer, endpoints, effects);
                     self.phase = Phase::Draining(then);
                 }
@@ -60,19 +55,19 @@ impl<T> PartitionQueue<T> {
     }
 
     /// The request got no answer that could be read.
-    pub(crate) fn handle_loss(&mut self, now: Instant, request: u64, loss: &Loss, effects: &mut Effects<T>) {
+    pub(crate) fn handle_loss(&mut self, now: Instant, request: u64, loss: &CallError, effects: &mut Effects<T>) {
         let Some(index) = self.answered(request) else { return };
-        if self.refused(index, loss.possibly_written) {
-            let then = if loss.hopeless {
-                AfterDrain::Fail(self.error(ProduceErrorKind::Rejected, None, loss.text.clone()))
+        if self.refused(index, loss.clone()) {
+            let then = if loss.kind() == CallErrorKind::Unsupported {
+                AfterDrain::Fail(self.error(ProduceErrorKind::Rejected, None, "trying again does not help"))
             } else {
                 tracing::debug!(
                     partition = %self.topic_partition, broker = self.sending_to,
-                    possibly_written = loss.possibly_written, cause = %loss.text, "produce request lost, sending again",
+                    possibly_written = loss.possibly_written(), cause = %loss, "produce request lost, sending again",
                 );
                 self.leader_doubted = true;
                 effects.refresh = true;
-                self.retry(now, index, None, &loss.text)
+                self.retry(now, index, None)
             };
             self.phase = Phase::Draining(then);
         }
@@ -85,6 +80,7 @@ impl<T> PartitionQueue<T> {
             Leadership::NotAsked => {}
             Leadership::Node { node, epoch } => self.lead_by(Leader { node, epoch }),
             Leadership::Unknown => {
+                self.no_leader = Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
                 if !self.batches.is_empty() && self.unknown_too_long(now) {
                     self.fail_waiting(now, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, effects);
                 }
@@ -92,7 +88,8 @@ impl<T> PartitionQueue<T> {
             Leadership::None(code @ (ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::INVALID_TOPIC_EXCEPTION)) => {
                 self.fail_waiting(now, code, effects);
             }
-            Leadership::None(_) => {
+            Leadership::None(code) => {
+                self.no_leader = Some(code);
                 if self.leader_doubted {
                     self.leader = None;
                 }
@@ -102,6 +99,7 @@ impl<T> PartitionQueue<T> {
 
     fn lead_by(&mut self, leader: Leader) {
         self.unknown = None;
+        self.no_leader = None;
         let replaces = match self.leader {
             None => true,
             Some(known) => leader != known && (self.leader_doubted || leader.epoch < 0 || leader.epoch >= known.epoch),
@@ -144,10 +142,11 @@ impl<T> PartitionQueue<T> {
     }
 
     /// Puts a batch back in line. True if it is the head, whose refusal decides what happens next.
-    fn refused(&mut self, index: usize, possibly_written: bool) -> bool {
+    fn refused(&mut self, index: usize, trouble: CallError) -> bool {
         let batch = &mut self.batches[index];
         batch.stage = Stage::Waiting;
-        batch.possibly_written |= possibly_written;
+        batch.possibly_written |= trouble.possibly_written();
+        batch.trouble = Some(trouble);
         self.sequence.doubt();
         let decides = self.head() == Some(index);
         if !decides && matches!(self.phase, Phase::Streaming) {
@@ -165,7 +164,6 @@ impl<T> PartitionQueue<T> {
         endpoints: &[NodeEndpoint],
         effects: &mut Effects<T>,
     ) -> AfterDrain {
-        let words = answer.text.as_deref().unwrap_or_default();
         match refusal {
             Verdict::Retry { cause, .. } => {
                 let followed = cause == Cause::Leader && self.follow_hint(answer, endpoints, effects);
@@ -180,27 +178,27 @@ impl<T> PartitionQueue<T> {
                         NO_SUCH_TOPIC,
                     ));
                 }
-                let then = self.retry(now, index, Some(answer.code), words);
+                let then = self.retry(now, index, Some(answer.code));
                 if followed {
                     self.not_before = None;
                 }
                 then
             }
-            Verdict::Split => self.too_large(index, answer.code, words),
+            Verdict::Split => self.too_large(index, answer.code),
             Verdict::Renumber => self.sequence_refused(now, index, answer),
             Verdict::Corrupt if !self.batches[index].damaged => {
                 tracing::warn!(partition = %self.topic_partition, broker = self.sending_to, "batch arrived damaged, sending it again");
                 self.batches[index].damaged = true;
                 AfterDrain::Resume
             }
-            _ => AfterDrain::Fail(self.error(ProduceErrorKind::Rejected, Some(answer.code), words)),
+            _ => AfterDrain::Fail(self.error(ProduceErrorKind::Rejected, Some(answer.code), "the broker refused it")),
         }
     }
 
     /// Sends the head again after a pause, unless its time is over.
-    fn retry(&mut self, now: Instant, index: usize, code: Option<ErrorCode>, words: &str) -> AfterDrain {
+    fn retry(&mut self, now: Instant, index: usize, code: Option<ErrorCode>) -> AfterDrain {
         if self.batches[index].deadline <= now {
-            return AfterDrain::Fail(self.timed_out(code, words));
+            return AfterDrain::Fail(self.timed_out(code));
         }
         self.failures += 1;
         self.not_before = Some(now + backoff(self.failures));
@@ -237,7 +235,7 @@ impl<T> PartitionQueue<T> {
         news
     }
 
-    fn too_large(&self, index: usize, code: ErrorCode, words: &str) -> AfterDrain {
+    fn too_large(&self, index: usize, code: ErrorCode) -> AfterDrain {
         let batch = &self.batches[index];
         if batch.record_count() > 1 && !batch.possibly_written {
             tracing::debug!(
@@ -247,13 +245,12 @@ impl<T> PartitionQueue<T> {
             return AfterDrain::Split;
         }
         let text = format!(
-            "a batch of {} bytes ({} before compression) with {} record(s) exceeds the topic's max.message.bytes; \
-             raise it or send smaller records. {words}",
+            "a batch of {} bytes ({} before compression) with {} record(s) exceeds the topic's max.message.bytes",
             batch.len(),
             batch.uncompressed_len(),
             batch.record_count(),
         );
-        AfterDrain::Fail(self.error(ProduceErrorKind::RecordTooLarge, Some(code), text.trim_end()))
+        AfterDrain::Fail(self.error(ProduceErrorKind::RecordTooLarge, Some(code), text))
     }
 
     /// The broker does not accept the head's sequence, although everything before it is settled (KIP-360).
@@ -274,7 +271,7 @@ impl<T> PartitionQueue<T> {
                 "the broker lost this producer's state: acknowledged records may be lost (unclean election, or expired producer id)",
             );
         }
-        match self.retry(now, index, Some(answer.code), "") {
+        match self.retry(now, index, Some(answer.code)) {
             AfterDrain::Resume => AfterDrain::Renumber,
             timed_out => timed_out,
         }
@@ -290,30 +287,19 @@ impl<T> PartitionQueue<T> {
 
     /// The cluster does not take what waits.
     fn fail_waiting(&mut self, now: Instant, code: ErrorCode, effects: &mut Effects<T>) {
-        let error = match code {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
-                self.error(ProduceErrorKind::UnknownTopic, Some(code), NO_SUCH_TOPIC)
-            }
-            _ => self.error(
+        let (kind, what) = match code {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => (ProduceErrorKind::UnknownTopic, NO_SUCH_TOPIC),
+            _ => (
                 ProduceErrorKind::Rejected,
-                Some(code),
-                "the cluster does not tell who leads the partition",
+                "Metadata does not tell who leads the partition",
             ),
         };
+        let error = self.error(kind, Some(code), format!("{what} ({})", advice(code)));
         self.fail_all(now, &error, effects);
     }
 
-    pub(super) fn timed_out(&self, code: Option<ErrorCode>, words: &str) -> ProduceError {
-        let why = match (code, words) {
-            (None, "") => "the batch was never answered".to_owned(),
-            (None, words) => words.to_owned(),
-            (Some(code), words) => format!("last answer {code} {words}"),
-        };
-        self.error(
-            ProduceErrorKind::DeliveryTimeout,
-            code,
-            format!("delivery_timeout has passed; {}", why.trim_end()),
-        )
+    pub(super) fn timed_out(&self, code: Option<ErrorCode>) -> ProduceError {
+        self.error(ProduceErrorKind::DeliveryTimeout, code, "delivery_timeout has passed")
     }
 
     pub(super) fn error(

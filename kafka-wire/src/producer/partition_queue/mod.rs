@@ -27,14 +27,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::producer::causes::Hindrance;
 use crate::producer::error::ProduceError;
 use crate::producer::outcome::{Outcome, Part};
 use crate::producer::pending_batch::{PendingBatch, Stage};
 use crate::producer::response::NodeEndpoint;
 use crate::producer::sequence::{ProducerIdentity, Sequence};
-use crate::protocol::TopicPartition;
-
-pub(super) use self::answers::Loss;
+use crate::protocol::{ErrorCode, TopicPartition};
 
 /// A broker knows a producer's last five batches of a partition; an older one that comes again is out of order to it.
 const REMEMBERED_BY_BROKERS: usize = 5;
@@ -63,6 +62,9 @@ pub(super) struct PartitionQueue<T> {
     not_before: Option<Instant>,
     /// Since when, and how often in a row, brokers have not known the partition.
     unknown: Option<(Instant, u32)>,
+    /// What metadata says instead of naming a leader.
+    no_leader: Option<ErrorCode>,
+    hindrance: Option<Hindrance>,
     /// Outcomes of the parts told so far of a batch that was split.
     parts: Vec<Part>,
 }
@@ -140,6 +142,8 @@ impl<T> PartitionQueue<T> {
             failures: 0,
             not_before: None,
             unknown: None,
+            no_leader: None,
+            hindrance: None,
             parts: Vec::new(),
         }
     }
@@ -202,6 +206,7 @@ impl<T> PartitionQueue<T> {
             None => self.sequence.stamp(identity?, batch.record_count()),
         };
         batch.stage = Stage::InFlight(request);
+        batch.attempts += 1;
         self.in_flight += 1;
         self.sending_to = leader.node;
         Some(batch.bytes(stamp))
@@ -225,6 +230,11 @@ impl<T> PartitionQueue<T> {
             self.not_before = None;
         }
         self.expire(now, effects);
+    }
+
+    /// What keeps the head from being sent; told if that lasts until its time is over.
+    pub(super) fn hindered_by(&mut self, hindrance: Option<Hindrance>) {
+        self.hindrance = hindrance;
     }
 
     pub(super) fn topic_partition(&self) -> &TopicPartition {

@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use super::{AfterDrain, Effects, PartitionQueue, Phase};
+use crate::connection::CallError;
+use crate::producer::causes::{Hindrance, met};
 use crate::producer::error::{ProduceError, ProduceErrorKind};
 use crate::producer::pending_batch::{PendingBatch, Stage};
 use crate::protocol::TopicPartition;
@@ -64,14 +66,8 @@ impl<T> PartitionQueue<T> {
             if !batch.is_waiting() || batch.deadline > now || self.in_flight > 0 {
                 return;
             }
-            let error = self.timed_out(
-                None,
-                if batch.stamp.is_none() {
-                    "the batch was never sent"
-                } else {
-                    ""
-                },
-            );
+            let refused_with = batch.trouble.as_ref().and_then(CallError::code);
+            let error = self.timed_out(refused_with);
             self.fail_head(error, effects);
             self.tell(effects);
         }
@@ -126,6 +122,7 @@ impl<T> PartitionQueue<T> {
 
     /// Fails one batch and, if a writer's order hangs on it, that writer's later ones.
     fn fail(&mut self, index: usize, error: ProduceError, effects: &mut Effects<T>) {
+        let error = self.with_history(index, error);
         let batch = &mut self.batches[index];
         let error = error.with_persistence(batch.possibly_written);
         tracing::warn!(partition = %self.topic_partition, records = batch.record_count(), %error, "batch failed");
@@ -147,6 +144,33 @@ impl<T> PartitionQueue<T> {
             later.stage = Stage::Settled(Err(follows));
         }
         effects.broken_chains.push((chain, error));
+    }
+
+    /// Adds what the batch has met on its way and, if its time is over, what it waits for.
+    fn with_history(&self, index: usize, error: ProduceError) -> ProduceError {
+        let batch = &self.batches[index];
+        let timed_out = error.kind == ProduceErrorKind::DeliveryTimeout;
+        let mut text = error.text.to_string();
+        match &batch.trouble {
+            Some(trouble) => text.extend(["; ", &met(batch.attempts, trouble, error.code)]),
+            None if timed_out && batch.attempts == 0 => text.push_str("; it was never sent"),
+            None => {}
+        }
+        let told = batch.trouble.is_some();
+        match &self.hindrance {
+            // A leader that is only doubted is not waited for.
+            Some(Hindrance::Leader(None)) if told && self.no_leader.is_none() => {}
+            Some(hindrance) if timed_out => {
+                let since = if told { "; since then " } else { ": " };
+                text.extend([since, &hindrance.told(self.no_leader)]);
+            }
+            None if timed_out && !told => text.push_str(": its broker had enough requests to answer, or throttled us"),
+            _ => {}
+        }
+        ProduceError {
+            text: text.into(),
+            ..error
+        }
     }
 
     /// Failed batches leave a hole in the numbering. If they were definitely refused and nothing after them was numbered,

@@ -27,7 +27,7 @@ fn a_hint_moves_the_partition_without_metadata_and_without_a_pause() {
         }],
         throttle: Duration::ZERO,
     };
-    feed.machine.handle_response(feed.now, request.number, &answer);
+    feed.machine.handle_response(feed.now, request.number, &BROKER, &answer);
     let again = feed.request();
     assert_eq!((again.node, &again.batches), (2, &request.batches));
     assert_eq!(feed.refreshes, 0);

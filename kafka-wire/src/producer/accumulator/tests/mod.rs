@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test's clock starts somewhere")]
 
+mod causes;
 mod deadlines;
 mod leaders;
 mod refusals;
@@ -21,14 +22,20 @@ use crate::producer::response::{NodeEndpoint, PartitionAnswer, TopicAnswer};
 use crate::protocol::batch::{BatchBuilder, BatchHeader, Batches, SealedBatch};
 use crate::protocol::{Compression, ErrorCode};
 
+const INIT_PRODUCER_ID: i16 = 22;
 const PRODUCER: ProducerIdentity = ProducerIdentity { id: 40, epoch: 0 };
+
+/// Where every answer comes from.
+const BROKER: &str = "kafka-1:9092 (broker 1)";
 
 /// A machine with a clock that only the test moves; metadata and producer ids are answered as the test set them.
 struct Feed {
     machine: Accumulator<u32>,
     now: Instant,
     leaders: HashMap<TopicPartition, Leadership>,
-    next_producer_id: Result<ProducerIdentity, InitFailure>,
+    next_producer_id: Result<ProducerIdentity, CallError>,
+    /// What refreshes meet instead of an answer.
+    metadata_trouble: Option<CallError>,
     refreshes: usize,
     hints: Vec<LeaderHint>,
     flushed: Vec<(u64, Result<(), ProduceError>)>,
@@ -53,6 +60,7 @@ impl Feed {
             now: Instant::now(),
             leaders,
             next_producer_id: Ok(PRODUCER),
+            metadata_trouble: None,
             refreshes: 0,
             hints: Vec::new(),
             flushed: Vec::new(),
@@ -89,8 +97,10 @@ impl Feed {
                 }
                 Request::RefreshMetadata(_) => {
                     self.refreshes += 1;
-                    self.metadata();
-                    self.machine.handle_refreshed(self.now);
+                    if self.metadata_trouble.is_none() {
+                        self.metadata();
+                    }
+                    self.machine.handle_refreshed(self.now, self.metadata_trouble.as_ref());
                 }
                 Request::Produce(request) => requests.push(request),
             }
@@ -131,6 +141,7 @@ impl Feed {
         self.machine.handle_response(
             self.now,
             request.number,
+            &BROKER,
             &ProduceAnswer {
                 topics,
                 ..ProduceAnswer::default()
@@ -139,11 +150,14 @@ impl Feed {
     }
 
     fn lose(&mut self, request: &ProduceRequest, possibly_written: bool) {
-        let loss = Loss {
-            possibly_written,
-            hopeless: false,
-            text: "connection lost".to_owned(),
+        let kind = CallErrorKind::Disconnected {
+            written: possibly_written,
         };
+        self.lose_by(request, CallError::new(kind, "connection lost"));
+    }
+
+    fn lose_by(&mut self, request: &ProduceRequest, loss: CallError) {
+        let loss = loss.with_api(PRODUCE).with_broker(&BROKER);
         self.machine.handle_loss(self.now, request.number, &loss);
     }
 
@@ -214,6 +228,10 @@ fn said_about(partition: i32, code: ErrorCode, base_offset: i64) -> PartitionAns
         text: None,
         current_leader: None,
     }
+}
+
+fn no_id(code: ErrorCode) -> CallError {
+    CallError::refused(INIT_PRODUCER_ID, code, None).with_broker(&BROKER)
 }
 
 fn at(partition: i32) -> TopicPartition {

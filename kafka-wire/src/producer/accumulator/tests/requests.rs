@@ -150,6 +150,7 @@ fn a_throttled_broker_is_left_alone_and_others_are_not() {
     feed.machine.handle_response(
         feed.now,
         request.number,
+        &BROKER,
         &ProduceAnswer {
             topics,
             throttle,
@@ -185,7 +186,8 @@ fn an_answer_to_no_request_of_ours_changes_nothing() {
     let mut feed = Feed::new();
     feed.submit(0, 0, 1);
     let request = feed.request();
-    feed.machine.handle_response(feed.now, 999, &ProduceAnswer::default());
+    feed.machine
+        .handle_response(feed.now, 999, &BROKER, &ProduceAnswer::default());
     // Two answers for the partition, and one for a partition that was not in the request.
     let partitions = vec![
         said_about(0, ErrorCode::NONE, 5),
@@ -205,6 +207,7 @@ fn an_answer_to_no_request_of_ours_changes_nothing() {
     feed.machine.handle_response(
         feed.now,
         request.number,
+        &BROKER,
         &ProduceAnswer {
             topics,
             ..ProduceAnswer::default()
@@ -228,6 +231,7 @@ fn a_partition_left_out_of_the_answer_is_sent_again_as_it_was() {
     feed.machine.handle_response(
         feed.now,
         request.number,
+        &BROKER,
         &ProduceAnswer {
             topics,
             ..ProduceAnswer::default()
@@ -242,7 +246,7 @@ fn a_partition_left_out_of_the_answer_is_sent_again_as_it_was() {
 #[test]
 fn nothing_is_numbered_before_the_producer_id_is_there() {
     let mut feed = Feed::new();
-    feed.next_producer_id = Err(InitFailure::Refused(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+    feed.next_producer_id = Err(no_id(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
     feed.submit(0, 0, 1);
     assert!(feed.requests().is_empty());
     feed.next_producer_id = Ok(ProducerIdentity { id: 8, epoch: 2 });
@@ -258,7 +262,7 @@ fn nothing_is_numbered_before_the_producer_id_is_there() {
 #[test]
 fn a_producer_id_refused_for_good_fails_what_waits_and_is_asked_for_again_later() {
     let mut feed = Feed::new();
-    feed.next_producer_id = Err(InitFailure::Refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
+    feed.next_producer_id = Err(no_id(ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
     feed.submit(0, 0, 1);
     feed.submit(1, 1, 1);
     assert!(feed.requests().is_empty());

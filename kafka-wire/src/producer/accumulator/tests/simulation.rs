@@ -274,7 +274,7 @@ impl World {
             };
             self.feed
                 .machine
-                .handle_response(self.feed.now, request.number, &answer);
+                .handle_response(self.feed.now, request.number, &BROKER, &answer);
         }
     }
 
