@@ -19,6 +19,8 @@ mod changelog;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cluster.rs"]
 mod cluster;
+#[path = "streams/compaction.rs"]
+mod compaction;
 #[path = "streams/copartition.rs"]
 mod copartition;
 #[path = "streams/counting.rs"]
@@ -50,6 +52,10 @@ mod views;
 on_each_cluster! {
     bounded: {
         offsets_are_committed_before_the_store_has_the_rows_but_not_without_bound,
+    }
+    compaction: {
+        a_store_that_was_away_for_less_reads_what_it_missed,
+        a_store_that_was_away_for_longer_than_tombstones_live_is_rebuilt,
     }
     copartition: {
         a_partition_whose_other_input_is_missing_is_not_worked_off,
@@ -125,6 +131,10 @@ on_each_cluster! {
 on_the_embedded_cluster! {
     bounded: {
         records_wait_in_the_broker_while_the_changelog_takes_none,
+    }
+    compaction: {
+        a_compacted_changelog_gives_the_same_table,
+        deletions_that_compaction_removed_are_not_undone_by_an_old_store,
     }
     emitting: {
         failures_are_told_at_the_end_although_receipts_were_dropped,
