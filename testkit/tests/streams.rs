@@ -38,6 +38,8 @@ mod errors;
 mod faults;
 #[path = "streams/invariants.rs"]
 mod invariants;
+#[path = "streams/lifecycle.rs"]
+mod lifecycle;
 #[path = "streams/outputs.rs"]
 mod outputs;
 #[path = "streams/rebalance.rs"]
@@ -90,6 +92,13 @@ on_each_cluster! {
         effects_are_written_in_the_order_of_records_and_calls,
         stores_are_prefixes_of_their_changelogs_after_an_abrupt_end,
         views_recovered_tables_and_the_fold_agree,
+    }
+    lifecycle: {
+        a_dropped_processor_ends_in_order,
+        a_processor_may_be_stopped_before_it_is_ready,
+        a_row_of_another_instance_is_refused_and_its_partition_named,
+        one_member_too_many_is_ready_without_partitions_and_steps_in,
+        who_starts_at_the_end_counts_only_what_comes_then,
     }
     outputs: {
         a_loop_brings_records_to_the_rows_of_other_keys,
@@ -146,6 +155,10 @@ on_the_embedded_cluster! {
     invariants: {
         effects_are_written_in_order_although_requests_fail,
         offsets_wait_for_what_their_records_emitted,
+    }
+    lifecycle: {
+        a_start_without_brokers_is_an_error_that_names_them,
+        a_stop_ends_although_no_broker_answers,
     }
     faults: {
         crashing_brokers_and_moving_leaders_lose_nothing,

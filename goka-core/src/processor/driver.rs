@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use group_coordinator::{CommitError, CommitErrorKind, GroupConfig, GroupMember, MembershipEvent, Offsets};
 use kafka_wire::{Client, Fetcher, Producer, TopicPartition};
@@ -24,6 +25,9 @@ use crate::graph::GroupGraphCore;
 use crate::partition::{Close, Control, PartitionState, RunError, TaskHandle};
 use crate::storage::StoreBuilder;
 use crate::topics::prepare;
+
+/// How long a stop waits for the coordinator's word: leaving saves the others the session timeout, nothing more.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Checks topics, joins the group and spawns the driver.
 pub(crate) async fn start(
@@ -274,10 +278,17 @@ impl Driver {
 
     async fn end(&mut self) -> Result<(), RunError> {
         let drained = self.close_tasks(Close::Drain).await;
-        if let Some(member) = self.member.take()
-            && let Err(error) = member.leave().await
-        {
-            tracing::warn!(group = self.group(), %error, "group not left in order; it will notice by itself");
+        if let Some(member) = self.member.take() {
+            match tokio::time::timeout(LEAVE_PATIENCE, member.leave()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(group = self.group(), %error, "group not left in order; it will notice by itself");
+                }
+                Err(_) => tracing::warn!(
+                    group = self.group(), waited = ?LEAVE_PATIENCE,
+                    "the group's coordinator does not answer; it will notice by itself that this member left"
+                ),
+            }
         }
         let closed = self.launch.producer.close().await.map_err(RunError::from);
         drained.and(closed)

@@ -6,7 +6,7 @@
 )]
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kafka_wire::admin::OffsetSpec;
 use kafka_wire::{Client, IsolationLevel, TopicId, TopicPartition};
@@ -15,6 +15,9 @@ use super::TableError;
 use super::trust::{Changelog, Verdict, judge};
 use super::{Table, TableLimits};
 use crate::storage::{Opened, PartitionStore, StoreBuilder, StoreName};
+
+/// How long a flush waits to learn its leader epoch: neither flushes nor a stop may hang on a broker that is away.
+const EPOCH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What it takes to open a table.
 #[derive(Clone)]
@@ -123,18 +126,20 @@ async fn changelog(how: &OpenTable, tp: &TopicPartition, epoch: i32) -> Result<C
     })
 }
 
-/// The leader epoch that the log of `topic_partition` is in now; -1 if it cannot be learnt, which only means that the next opening
-/// cannot check it.
+/// The leader epoch that the log of `topic_partition` is in now; -1 if it cannot be learnt soon, which only means that the next
+/// opening cannot check it.
 pub(crate) async fn leader_epoch(client: &Client, topic_partition: &TopicPartition) -> i32 {
     let question = [(topic_partition.clone(), OffsetSpec::Latest)];
-    match client
-        .admin()
-        .list_offsets(&question, IsolationLevel::ReadUncommitted)
-        .await
-    {
-        Ok(listed) => listed.get(topic_partition).map_or(-1, |listed| listed.leader_epoch),
-        Err(error) => {
+    let admin = client.admin();
+    let listed = admin.list_offsets(&question, IsolationLevel::ReadUncommitted);
+    match tokio::time::timeout(EPOCH_PATIENCE, listed).await {
+        Ok(Ok(listed)) => listed.get(topic_partition).map_or(-1, |listed| listed.leader_epoch),
+        Ok(Err(error)) => {
             tracing::debug!(%topic_partition, %error, "leader epoch not learnt");
+            -1
+        }
+        Err(_) => {
+            tracing::debug!(%topic_partition, waited = ?EPOCH_PATIENCE, "leader epoch not learnt");
             -1
         }
     }
