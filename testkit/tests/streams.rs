@@ -30,6 +30,8 @@ mod crash;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cuts.rs"]
 mod cuts;
+#[path = "streams/damage.rs"]
+mod damage;
 #[path = "streams/emitting.rs"]
 mod emitting;
 #[path = "streams/errors.rs"]
@@ -70,6 +72,10 @@ on_each_cluster! {
         a_view_answers_only_once_it_has_recovered,
         counts_are_exact_in_table_view_changelog_and_offsets,
         without_its_state_everything_is_recovered,
+    }
+    damage: {
+        a_directory_serves_one_instance,
+        damaged_files_are_set_aside_and_rebuilt,
     }
     errors: {
         a_callback_error_ends_the_run_and_names_the_record,
@@ -124,10 +130,9 @@ on_each_cluster! {
         when_one_of_two_processes_is_killed_the_other_goes_on_from_its_commits,
     }
     trust: {
-        a_directory_serves_one_instance,
         a_foreign_write_is_noticed_and_counts,
+        a_longer_successor_of_the_table_topic_is_not_taken_for_it,
         a_table_topic_that_was_made_anew_makes_the_store_start_anew,
-        damaged_files_are_set_aside_and_rebuilt,
     }
     views: {
         a_missing_table_is_named,
@@ -139,6 +144,7 @@ on_each_cluster! {
 
 on_the_embedded_cluster! {
     bounded: {
+        records_wait_in_the_broker_while_an_output_takes_none,
         records_wait_in_the_broker_while_the_changelog_takes_none,
     }
     compaction: {

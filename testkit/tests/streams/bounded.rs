@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use goka_core::storage::{
     Checkpoint, Durability, KeyRange, Memory, Opened, PartitionStore, Row, RowIter, StoreBuilder, StoreError, StoreName,
 };
-use goka_core::{Emitter, EmitterConfig, GroupGraph, Processor, ProcessorConfig, Running, Utf8};
+use goka_core::{Emitter, EmitterConfig, GroupGraph, Output, Processor, ProcessorConfig, Running, Utf8};
 use kafka_wire::{ErrorCode, FetcherConfig, ProducerConfig};
 use testkit::broker::{Api, Fault};
 
@@ -63,22 +63,22 @@ fn small() -> ProcessorConfig {
     }
 }
 
-async fn start(app: &App, stores: impl StoreBuilder) -> Running<Utf8> {
-    let processor = Processor::new(app.cluster.new_client(), profiles(app), stores).unwrap();
+async fn start<T: Clone>(app: &App, graph: GroupGraph<T>, stores: impl StoreBuilder) -> Running<T> {
+    let processor = Processor::new(app.cluster.new_client(), graph, stores).unwrap();
     within("a processor's start", processor.with_config(small()).start())
         .await
         .unwrap()
 }
 
 /// Bytes above the stores, over all partitions.
-async fn overlay_bytes(running: &Running<Utf8>) -> usize {
+async fn overlay_bytes<T>(running: &Running<T>) -> usize {
     let stats = running.stats().await.unwrap();
     let tables = stats.partitions.values().filter_map(|partition| partition.table);
     tables.map(|table| table.overlay_bytes).sum()
 }
 
 /// Waits until no more records are worked off, and looks a while whether it stays so. Gives how many there were.
-async fn comes_to_a_halt(running: &Running<Utf8>) -> u64 {
+async fn comes_to_a_halt<T>(running: &Running<T>) -> u64 {
     let halt = async {
         let (mut seen, mut since) = (0, Instant::now());
         while seen == 0 || since.elapsed() < Duration::from_secs(1) {
@@ -120,7 +120,7 @@ pub(crate) async fn records_wait_in_the_broker_while_the_changelog_takes_none(cl
             .times(1_000_000);
         faults.inject(refusal.error(ErrorCode::NOT_ENOUGH_REPLICAS));
     }
-    let running = start(&app, Memory::new()).await;
+    let running = start(&app, profiles(&app), Memory::new()).await;
     ready(&running).await;
     let done = comes_to_a_halt(&running).await;
     assert!(
@@ -132,12 +132,39 @@ pub(crate) async fn records_wait_in_the_broker_while_the_changelog_takes_none(cl
     everything_arrives(&app, running).await;
 }
 
+/// Embedded only, as above, for a group without a table.
+pub(crate) async fn records_wait_in_the_broker_while_an_output_takes_none(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    emit_profiles(&app).await;
+    let output = Output::new(app.cluster.topic(1, &[]).await, Utf8);
+    let to = output.clone();
+    let graph = GroupGraph::builder(app.group.as_str()).output(&output).input(
+        app.topic.as_str(),
+        Utf8,
+        move |ctx, profile: String| {
+            let key = ctx.key();
+            ctx.emit(&to, key, &profile)
+        },
+    );
+    let faults = app.cluster.broker().faults();
+    let refusal = Fault::new(Api::Produce).partition(output.topic(), 0).times(1_000_000);
+    faults.inject(refusal.error(ErrorCode::NOT_ENOUGH_REPLICAS));
+    let running = start(&app, graph.build().unwrap(), Memory::new()).await;
+    ready(&running).await;
+    let done = comes_to_a_halt(&running).await;
+    assert!(done < BOUND, "{done} records were worked off, none is forwarded");
+    faults.clear();
+    app.until_committed().await;
+    stop(running).await;
+    assert_eq!(app.cluster.bounds(output.topic(), 0).await, (0, RECORDS as i64));
+}
+
 pub(crate) async fn offsets_are_committed_before_the_store_has_the_rows_but_not_without_bound(cluster: Cluster) {
     let app = App::new(cluster).await;
     emit_profiles(&app).await;
     let held = Held::default();
     let release = held.hold();
-    let running = start(&app, held.clone()).await;
+    let running = start(&app, profiles(&app), held.clone()).await;
     ready(&running).await;
     let done = comes_to_a_halt(&running).await;
     assert!(

@@ -94,14 +94,13 @@ pub(crate) async fn offsets_wait_for_what_their_records_emitted(cluster: Cluster
     let out = app.cluster.topic(1, &[]).await;
     let output = Output::new(out.as_str(), Utf8);
     let to = output.clone();
-    let graph = GroupGraph::builder(app.group.as_str()).output(&output).input(
-        app.topic.as_str(),
-        Utf8,
-        move |ctx, _| match ctx.offset() {
+    let graph = GroupGraph::builder(app.group.as_str())
+        .persist(Int64)
+        .output(&output)
+        .input(app.topic.as_str(), Utf8, move |ctx, _| match ctx.offset() {
             5 if ctx.partition() == 1 => ctx.emit(&to, "key", "held up"),
             _ => Ok(()),
-        },
-    );
+        });
     let faults = app.cluster.broker().faults();
     let refusal = Fault::new(Api::Produce).partition(&out, 0).times(1_000_000);
     faults.inject(refusal.error(ErrorCode::NOT_ENOUGH_REPLICAS));

@@ -1,9 +1,5 @@
-//! When a store may be gone on with and when not (I5), who else may write (I3), and what becomes of damaged files.
+//! When a store may be gone on with and when not (I5), and who else may write (I3).
 
-use std::io::{Seek as _, SeekFrom, Write as _};
-use std::path::PathBuf;
-
-use goka_core::storage::StoreBuilder;
 use goka_core::{Emitter, GroupGraph, Int64, Partitioner, Running, Utf8};
 use kafka_wire::admin::NewTopic;
 use testkit::broker::{LostTail, Tombstones};
@@ -32,26 +28,8 @@ async fn table_is_the_fold(app: &App, running: &Running<Int64>, users: &[String]
     }
 }
 
-/// The store files of the group's table.
-fn files(app: &App) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut directories = vec![app.state.clone()];
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => directories.push(path),
-                false => files.push(path),
-            }
-        }
-    }
-    files
-}
-
-pub(crate) async fn a_table_topic_that_was_made_anew_makes_the_store_start_anew(cluster: Cluster) {
-    let app = App::new(cluster).await;
-    let clicks = clicks(400, 20);
-    count(&app, &clicks[..200]).await;
+/// Deletes the table topic and makes another of its name.
+async fn make_anew(app: &App) {
     let admin = app.cluster.client().admin();
     admin.delete_topics(&[&app.table]).await.unwrap().remove(0).1.unwrap();
     let anew = || NewTopic::new(&app.table, PARTITIONS).with_config("cleanup.policy", "compact");
@@ -59,12 +37,42 @@ pub(crate) async fn a_table_topic_that_was_made_anew_makes_the_store_start_anew(
         admin.create_topics(&[anew()]).await.unwrap().remove(0).1.is_ok()
     })
     .await;
+}
+
+pub(crate) async fn a_table_topic_that_was_made_anew_makes_the_store_start_anew(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let clicks = clicks(400, 20);
+    count(&app, &clicks[..200]).await;
+    make_anew(&app).await;
     app.click(&clicks[200..]).await;
     let running = app.start(app.graph(), app.redb("a")).await;
     ready(&running).await;
     app.until_committed().await;
     // The old rows are nobody's any more: what the store had went with the topic that it copied.
     assert_eq!(app.fold().await, truth(&clicks[200..]));
+    table_is_the_fold(&app, &running, &clicks).await;
+    stop(running).await;
+}
+
+/// The successor is longer than what the store has seen, in the same leader epoch: nothing but the topic's id tells them apart.
+pub(crate) async fn a_longer_successor_of_the_table_topic_is_not_taken_for_it(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let clicks = clicks(400, 20);
+    count(&app, &clicks[..200]).await;
+    make_anew(&app).await;
+    let others: Vec<_> = (0..600).map(|number| format!("other-{}", number % 50)).collect();
+    let emitter = within("an emitter", Emitter::new(app.cluster.new_client(), &app.table, Int64)).await;
+    let emitter = emitter.unwrap();
+    for other in &others {
+        drop(emitter.emit(other, &1).unwrap());
+    }
+    within("the last acknowledgement", emitter.finish()).await.unwrap();
+    let running = app.start(app.graph(), app.redb("a")).await;
+    ready(&running).await;
+    table_is_the_fold(&app, &running, &clicks).await;
+    table_is_the_fold(&app, &running, &others).await;
+    app.click(&clicks[200..]).await;
+    app.until_committed().await;
     table_is_the_fold(&app, &running, &clicks).await;
     stop(running).await;
 }
@@ -113,75 +121,6 @@ pub(crate) async fn a_foreign_write_is_noticed_and_counts(cluster: Cluster) {
         (0, Some(1000))
     );
     table_is_the_fold(&app, &running, &clicks).await;
-    stop(running).await;
-}
-
-pub(crate) async fn damaged_files_are_set_aside_and_rebuilt(cluster: Cluster) {
-    let app = App::new(cluster).await;
-    let clicks = clicks(800, 100);
-    count(&app, &clicks[..400]).await;
-    let mut damaged: Vec<_> = files(&app)
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|end| end == "redb"))
-        .collect();
-    damaged.sort();
-    assert_eq!(damaged.len(), PARTITIONS as usize);
-    // One is empty, one cut off, one full of something else; one is left as it is.
-    std::fs::write(&damaged[0], b"").unwrap();
-    let length = std::fs::metadata(&damaged[1]).unwrap().len();
-    std::fs::OpenOptions::new()
-        .write(true)
-        .open(&damaged[1])
-        .unwrap()
-        .set_len(length / 3)
-        .unwrap();
-    let mut file = std::fs::OpenOptions::new().write(true).open(&damaged[2]).unwrap();
-    file.seek(SeekFrom::Start(64)).unwrap();
-    file.write_all(&vec![0xa5; length as usize - 64]).unwrap();
-    drop(file);
-    app.click(&clicks[400..]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
-    app.until_committed().await;
-    let truth = truth(&clicks);
-    assert_eq!(app.fold().await, truth);
-    for (user, count) in &truth {
-        assert_eq!(running.get(user).await.unwrap(), Some(*count), "{user}");
-    }
-    stop(running).await;
-    let aside = files(&app)
-        .into_iter()
-        .filter(|path| path.to_string_lossy().contains("corrupt"))
-        .count();
-    // An empty file holds nothing to keep.
-    assert!(aside >= 2, "{:?}", files(&app));
-}
-
-pub(crate) async fn a_directory_serves_one_instance(cluster: Cluster) {
-    let app = App::new(cluster).await;
-    app.click(["amy"]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
-    let other = app.redb("a");
-    let name = goka_core::storage::StoreName {
-        owner: "other",
-        topic: "other",
-        partition: 0,
-    };
-    let error = other.open(name).err().unwrap().to_string();
-    assert!(error.contains(&*app.state.join("a").to_string_lossy()), "{error}");
-    let second = app.start(app.graph(), app.redb("a")).await;
-    let error = within("the second instance's end", second.wait())
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains(&*app.state.join("a").to_string_lossy()), "{error}");
-    app.click(["amy"]).await;
-    app.until_committed().await;
-    eventually("the first instance's partitions", async || {
-        running.get("amy").await.ok() == Some(Some(2))
-    })
-    .await;
     stop(running).await;
 }
 
