@@ -18,6 +18,7 @@ mod checkpoint;
 mod directory;
 mod file_name;
 mod guard;
+mod medium;
 mod open;
 mod store;
 
@@ -25,8 +26,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use goka_core::storage::{Opened, StoreBuilder, StoreError, StoreName};
+#[doc(hidden)]
+pub use redb::StorageBackend;
 
 use crate::directory::DirectoryLock;
+use crate::medium::Medium;
 
 /// Opens stores below one directory. Two processes, or two of these, cannot use a directory at the same time: it is locked when the
 /// first store is opened, and until this is dropped, so that an instance keeps its directory through rebalances.
@@ -34,6 +38,7 @@ use crate::directory::DirectoryLock;
 pub struct Redb {
     root: PathBuf,
     cache_bytes: usize,
+    medium: Medium,
     lock: Mutex<Option<Arc<DirectoryLock>>>,
 }
 
@@ -43,6 +48,7 @@ impl Redb {
         Redb {
             root: root.as_ref().to_owned(),
             cache_bytes: 32 << 20,
+            medium: Medium::files(),
             lock: Mutex::default(),
         }
     }
@@ -50,6 +56,17 @@ impl Redb {
     /// Sets the page cache of each store, in bytes. Default 32 MiB: the overlay above holds the hot rows already.
     pub fn cache_bytes(mut self, bytes: usize) -> Redb {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// Keeps each store on what `open` gives for its path instead of on a file: for disks that tests make fail. Directories, the
+    /// lock and what is set aside stay on the file system.
+    #[doc(hidden)]
+    pub fn kept_on(
+        mut self,
+        open: impl Fn(&Path) -> std::io::Result<Box<dyn StorageBackend>> + Send + Sync + 'static,
+    ) -> Redb {
+        self.medium = Medium::other(open);
         self
     }
 }
@@ -63,6 +80,6 @@ impl StoreBuilder for Redb {
                 None => Arc::clone(held.insert(DirectoryLock::acquire(&self.root)?)),
             }
         };
-        open::open(&self.root, name, self.cache_bytes, lock)
+        open::open(self, name, lock)
     }
 }

@@ -8,35 +8,32 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 
 use crate::directory::DirectoryLock;
 use crate::guard::{Failure, guarded, mark, store_error};
+use crate::medium::{Backend, sync_directory_of};
 use crate::store::{META, RedbStore};
-use crate::{checkpoint, file_name};
+use crate::{Redb, checkpoint, file_name};
 
-/// Opens the store called `name` below `root`.
-pub(crate) fn open(
-    root: &Path,
-    name: StoreName<'_>,
-    cache_bytes: usize,
-    lock: Arc<DirectoryLock>,
-) -> Result<Opened, StoreError> {
+/// Opens the store called `name`, in the directory that `lock` holds.
+pub(crate) fn open(builder: &Redb, name: StoreName<'_>, lock: Arc<DirectoryLock>) -> Result<Opened, StoreError> {
     let (directory, file) = file_name::of(name);
-    let directory = root.join(directory);
+    let directory = builder.root.join(directory);
     let path = directory.join(format!("{file}.redb"));
     let failed = |error| StoreError::new(format!("cannot make directory {}", directory.display()), error);
     std::fs::create_dir_all(&directory).map_err(|error: std::io::Error| failed(error))?;
     let mut rebuilt = None;
-    let database = match inspect(&path, name, cache_bytes) {
-        Ok(database) => database,
+    let (database, backend) = match inspect(builder, &path, name) {
+        Ok(opened) => opened,
         Err(Refusal::Damaged(reason)) => {
             let aside = set_aside(&path)?;
             rebuilt = Some(format!("{reason}; the file is now {}", aside.display()));
-            match create(&path, name, cache_bytes) {
-                Ok(database) => database,
+            match create(builder, &path, name) {
+                Ok(opened) => opened,
                 Err(failure) => return Err(store_error(&path, &failure)),
             }
         }
         Err(Refusal::Failed(failure)) => return Err(store_error(&path, &failure)),
     };
-    let store = RedbStore::new(path.clone(), database, lock).map_err(|failure| store_error(&path, &failure))?;
+    let store =
+        RedbStore::new(path.clone(), database, backend, lock).map_err(|failure| store_error(&path, &failure))?;
     Ok(Opened {
         store: Arc::new(store),
         rebuilt,
@@ -60,13 +57,13 @@ impl From<Failure> for Refusal {
     }
 }
 
-fn inspect(path: &Path, name: StoreName<'_>, cache_bytes: usize) -> Result<Database, Refusal> {
+fn inspect(builder: &Redb, path: &Path, name: StoreName<'_>) -> Result<(Database, Backend), Refusal> {
     if mark(path).exists() {
         return Err(Refusal::Damaged(
             "it was found damaged while it was last in use".to_owned(),
         ));
     }
-    let database = create(path, name, cache_bytes)?;
+    let (database, backend) = create(builder, path, name)?;
     let (owner, readable) = guarded(|| {
         let meta = database.begin_read()?.open_table(META)?;
         let owner = meta
@@ -86,13 +83,16 @@ fn inspect(path: &Path, name: StoreName<'_>, cache_bytes: usize) -> Result<Datab
     if !readable {
         return Err(Refusal::Damaged("its checkpoint is of an unknown format".to_owned()));
     }
-    Ok(database)
+    Ok((database, backend))
 }
 
 /// Opens or makes the file; a new one is given its tables and its name.
-fn create(path: &Path, name: StoreName<'_>, cache_bytes: usize) -> Result<Database, Failure> {
+fn create(builder: &Redb, path: &Path, name: StoreName<'_>) -> Result<(Database, Backend), Failure> {
     guarded(|| {
-        let database = Database::builder().set_cache_size(cache_bytes).create(path)?;
+        let backend = builder.medium.open(path)?;
+        let database = Database::builder()
+            .set_cache_size(builder.cache_bytes)
+            .create_with_backend(backend.clone())?;
         let transaction = database.begin_write()?;
         let is_new = {
             let mut meta = transaction.open_table(META)?;
@@ -107,7 +107,7 @@ fn create(path: &Path, name: StoreName<'_>, cache_bytes: usize) -> Result<Databa
             true => transaction.commit()?,
             false => transaction.abort()?,
         }
-        Ok(database)
+        Ok((database, backend))
     })
 }
 
@@ -121,7 +121,8 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
         }
         number += 1;
     };
-    let renamed = std::fs::rename(path, &aside);
+    // In this order also on the disk: the damaged file must not come back without its mark.
+    let renamed = std::fs::rename(path, &aside).and_then(|()| sync_directory_of(path));
     renamed.map_err(|error| StoreError::new(format!("cannot set aside {}", path.display()), error))?;
     match std::fs::remove_file(mark(path)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::new(

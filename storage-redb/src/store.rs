@@ -6,11 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use goka_core::storage::{Checkpoint, Durability, KeyRange, PartitionStore, Row, RowIter, StoreError};
-use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, StorageBackend, TableDefinition, WriteTransaction,
+};
 
 use crate::checkpoint;
 use crate::directory::DirectoryLock;
 use crate::guard::{Failure, guarded, store_error};
+use crate::medium::Backend;
 
 pub(crate) const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
@@ -30,17 +33,24 @@ struct Open {
     /// Read through by every get; replaced after each write. Declared first: it must be gone before the database.
     rows: RwLock<ReadOnlyTable<&'static [u8], &'static [u8]>>,
     database: Database,
+    backend: Backend,
     _lock: Arc<DirectoryLock>,
 }
 
 impl RedbStore {
-    pub(crate) fn new(path: PathBuf, database: Database, lock: Arc<DirectoryLock>) -> Result<RedbStore, Failure> {
+    pub(crate) fn new(
+        path: PathBuf,
+        database: Database,
+        backend: Backend,
+        lock: Arc<DirectoryLock>,
+    ) -> Result<RedbStore, Failure> {
         let rows = guarded(|| reader(&database))?;
         Ok(RedbStore {
             path,
             open: RwLock::new(Some(Open {
                 rows: RwLock::new(rows),
                 database,
+                backend,
                 _lock: lock,
             })),
         })
@@ -187,6 +197,7 @@ impl PartitionStore for RedbStore {
         let Some(Open {
             rows,
             mut database,
+            backend,
             _lock,
         }) = open
         else {
@@ -198,7 +209,7 @@ impl PartitionStore for RedbStore {
             Ok(stats.stored_bytes() + stats.metadata_bytes())
         });
         let live = live.map_err(|failure| store_error(&self.path, &failure))?;
-        let size = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        let size = backend.len().unwrap_or(0);
         if size > SMALL_FILE && live.saturating_mul(5) < size.saturating_mul(2) {
             // A scan that is still read holds on to old pages; then the file stays as large as it is.
             match guarded(|| Ok(database.compact()?)) {
