@@ -41,7 +41,7 @@ pub use fetcher::{
     StartOffset, Watermarks,
 };
 pub use producer::{
-    Ack, PartitionWriter, Persisted, Persistence, ProduceError, ProduceErrorKind, Producer, ProducerConfig,
+    Ack, PartitionWriter, Permit, Persisted, Persistence, ProduceError, ProduceErrorKind, Producer, ProducerConfig,
     ProducerRecord, Receipt, RecordPosition, TopicProducer,
 };
 pub use protocol::{Compression, ErrorCode, IsolationLevel, Partitioner, Recovery, TopicId, TopicPartition};

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use group_coordinator::Lease;
-use kafka_wire::{Ack, Fetcher, Producer, TopicPartition};
+use kafka_wire::{Ack, Fetcher, Permit, Producer, TopicPartition};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -109,7 +109,13 @@ impl Task {
             graph: start.graph,
             how: start.table.map(|(_, how)| how),
             table_fetcher: start.table_fetcher,
-            writers: Writers::new(start.producer.clone(), ack_sender, changelog, &start.outputs),
+            writers: Writers::new(
+                start.producer.clone(),
+                permit(&start.lease, start.generation),
+                ack_sender,
+                changelog,
+                &start.outputs,
+            ),
             producer: start.producer,
             linger: start.linger,
             lease: start.lease,
@@ -345,4 +351,10 @@ impl Task {
             }
         });
     }
+}
+
+/// What is written and not yet sent when the lease ends stays unsent: a process may sleep at any point between the two.
+fn permit(lease: &Lease, generation: i32) -> Permit {
+    let lease = lease.clone();
+    Permit::new(move |now| lease.is_held_in(generation, now))
 }

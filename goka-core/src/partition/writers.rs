@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka_wire::protocol::batch::Header;
-use kafka_wire::{Ack, PartitionWriter, Partitioner, ProduceError, Producer, TopicPartition};
+use kafka_wire::{Ack, PartitionWriter, Partitioner, Permit, ProduceError, Producer, TopicPartition};
 use tokio::sync::mpsc;
 
 use super::pipeline::Mark;
@@ -26,6 +26,8 @@ pub(crate) struct OutputTopic {
 /// See the module's text.
 pub(crate) struct Writers {
     producer: Producer,
+    /// Had at the moment of sending only while the partition is surely ours (I3).
+    permit: Permit,
     acks: mpsc::UnboundedSender<Ack>,
     /// Outputs in the order of the graph, each with the number of its writer per partition.
     outputs: Vec<(OutputTopic, Vec<Option<u32>>)>,
@@ -48,6 +50,7 @@ impl Writers {
     /// Writer [`CHANGELOG`] is made at once if there is a `changelog`.
     pub(crate) fn new(
         producer: Producer,
+        permit: Permit,
         acks: mpsc::UnboundedSender<Ack>,
         changelog: Option<TopicPartition>,
         outputs: &[OutputTopic],
@@ -57,6 +60,7 @@ impl Writers {
             .map(|output| (output.clone(), vec![None; output.partitions.max(0) as usize]));
         let mut writers = Writers {
             producer,
+            permit,
             acks,
             outputs: outputs.collect(),
             writers: Vec::new(),
@@ -130,7 +134,8 @@ impl Writers {
         let number = self.writers.len() as u32;
         let inner = self
             .producer
-            .partition_writer(topic_partition, self.acks.clone(), number);
+            .partition_writer(topic_partition, self.acks.clone(), number)
+            .with_permit(self.permit.clone());
         self.writers.push(Writer {
             inner,
             batches: 0,

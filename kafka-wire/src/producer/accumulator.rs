@@ -90,10 +90,12 @@ impl<T> Accumulator<T> {
             topic_partition,
             batch,
             chain,
+            permit,
             tag,
         } = submission;
         let deadline = now + self.limits.delivery_timeout;
-        let pending = PendingBatch::new(batch, tag, chain, self.rounds.submitted(), deadline);
+        let mut pending = PendingBatch::new(batch, tag, chain, self.rounds.submitted(), deadline);
+        pending.permit = permit;
         let queue = self.queue_of(now, topic_partition, leadership);
         let broken = chain.and_then(|chain| self.chains.entry(chain).or_default().as_ref());
         self.queues[queue].push(pending, broken, &mut self.effects);
@@ -330,7 +332,11 @@ impl<T> Accumulator<T> {
         let hindrance = self.hindrance(queue);
         self.queues[queue].hindered_by(hindrance);
         self.enlist(now, queue);
-        if let Some(at) = self.queues[queue].next_timeout()
+        self.wake_in_time(now, queue);
+    }
+
+    pub(super) fn wake_in_time(&mut self, now: Instant, queue: usize) {
+        if let Some(at) = self.queues[queue].next_timeout(now)
             && self.armed[queue].is_none_or(|armed| at < armed)
         {
             self.armed[queue] = Some(at);

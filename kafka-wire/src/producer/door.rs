@@ -16,6 +16,7 @@ use crate::producer::config::ProducerConfig;
 use crate::producer::delivery::Delivery;
 use crate::producer::error::ProduceError;
 use crate::producer::pending_batch::Submission;
+use crate::producer::permit::Permit;
 use crate::producer::shared_partition::Lingering;
 use crate::producer::shared_topic::SharedTopic;
 use crate::protocol::TopicPartition;
@@ -124,6 +125,7 @@ impl Door {
         topic_partition: &TopicPartition,
         batch: SealedBatch,
         chain: Option<u64>,
+        permit: Option<Permit>,
         mut delivery: Delivery,
     ) {
         delivery.sealed(batch.len());
@@ -132,6 +134,7 @@ impl Door {
             topic_partition,
             batch,
             chain,
+            permit,
             tag: delivery,
         }));
     }

@@ -11,6 +11,7 @@ use crate::producer::door::{Command, Door};
 use crate::producer::driver;
 use crate::producer::error::ProduceError;
 use crate::producer::outcome::Ack;
+use crate::producer::permit::Permit;
 use crate::producer::topic_producer::too_large;
 use crate::protocol::batch::{BatchBuilder, HEADER_LEN, Header};
 use crate::protocol::{Compression, TopicPartition};
@@ -33,6 +34,7 @@ pub struct PartitionWriter {
     open: Option<Open>,
     next_batch: u64,
     abandoned: bool,
+    permit: Option<Permit>,
 }
 
 #[derive(Debug)]
@@ -61,7 +63,14 @@ impl PartitionWriter {
             open: None,
             next_batch: 0,
             abandoned: false,
+            permit: None,
         }
+    }
+
+    /// Sends batches only while `permit` is given.
+    pub fn with_permit(mut self, permit: Permit) -> PartitionWriter {
+        self.permit = Some(permit);
+        self
     }
 
     /// Appends a record and returns the number of the batch it is in, from 0. `timestamp` is milliseconds since the epoch.
@@ -114,8 +123,13 @@ impl PartitionWriter {
         let delivery = Delivery::new(recipient, charge, self.topic_partition.clone());
         self.next_batch += 1;
         let sealed = builder.seal(self.compression);
-        self.door
-            .submit(&self.topic_partition, sealed, Some(self.chain), delivery);
+        self.door.submit(
+            &self.topic_partition,
+            sealed,
+            Some(self.chain),
+            self.permit.clone(),
+            delivery,
+        );
     }
 
     /// Gives up the partition: discards the open batch, and takes back submitted batches that are not in flight. Each of

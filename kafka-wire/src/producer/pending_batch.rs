@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::connection::CallError;
 use crate::producer::error::ProduceError;
 use crate::producer::outcome::Persisted;
+use crate::producer::permit::Permit;
 use crate::producer::sequence::{Stamp, following};
 use crate::protocol::batch::{BatchBuilder, BatchError, Batches, HEADER_LEN, SealedBatch};
 use crate::protocol::{Compression, TopicPartition};
@@ -18,6 +19,8 @@ pub(super) struct Submission<T> {
     pub(super) batch: SealedBatch,
     /// The writer whose later batches must not be written if this one is not.
     pub(super) chain: Option<u64>,
+    /// Needed at the moment of sending.
+    pub(super) permit: Option<Permit>,
     pub(super) tag: T,
 }
 
@@ -38,6 +41,7 @@ pub(super) struct PendingBatch<T> {
     /// `None` in all but the last part of a batch that was split.
     pub(super) tag: Option<T>,
     pub(super) chain: Option<u64>,
+    pub(super) permit: Option<Permit>,
     pub(super) round: u64,
     pub(super) deadline: Instant,
     pub(super) stage: Stage,
@@ -68,6 +72,7 @@ impl<T> PendingBatch<T> {
         PendingBatch {
             tag: Some(tag),
             chain,
+            permit: None,
             round,
             deadline,
             stage: Stage::Waiting,
@@ -84,6 +89,11 @@ impl<T> PendingBatch<T> {
             sealed: Some(batch),
             frozen: Bytes::new(),
         }
+    }
+
+    /// Whether it may not be sent at this moment.
+    pub(super) fn is_forbidden(&self, now: Instant) -> bool {
+        self.permit.as_ref().is_some_and(|permit| !permit.is_given(now))
     }
 
     pub(super) fn record_count(&self) -> u32 {
@@ -137,6 +147,7 @@ impl<T> PendingBatch<T> {
         let mut rest = PendingBatch {
             tag: self.tag.take(),
             chain: self.chain,
+            permit: self.permit.clone(),
             round: self.round,
             deadline: self.deadline,
             stage: Stage::Waiting,

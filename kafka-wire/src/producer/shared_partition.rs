@@ -161,7 +161,7 @@ impl SharedPartition {
         let mut next = Some(batch);
         while let Some(OpenBatch { builder, delivery, .. }) = next {
             let sealed = builder.seal(self.compression);
-            self.door.submit(&self.topic_partition, sealed, None, delivery);
+            self.door.submit(&self.topic_partition, sealed, None, None, delivery);
             let mut state = self.lock();
             state.sealing = None;
             next = state.next_to_seal();

@@ -86,7 +86,8 @@ impl<T> Accumulator<T> {
                     }
                 }
                 Some(_) => self.enlist(now, queue),
-                None => {}
+                // Until another answer comes, or a permit that it lacks.
+                None => self.wake_in_time(now, queue),
             }
         }
         self.lanes.entry(node).or_default().ready = lane;

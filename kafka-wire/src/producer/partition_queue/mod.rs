@@ -23,7 +23,7 @@ mod answers;
 mod repair;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -37,6 +37,9 @@ use crate::protocol::{ErrorCode, TopicPartition};
 
 /// A broker knows a producer's last five batches of a partition; an older one that comes again is out of order to it.
 const REMEMBERED_BY_BROKERS: usize = 5;
+
+/// How soon a batch that lacks its permit is looked at again; nobody tells when a permit is given.
+const LOOK_FOR_PERMIT: Duration = Duration::from_millis(100);
 
 /// The broker that leads a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +182,7 @@ impl<T> PartitionQueue<T> {
             return None;
         }
         let next = self.batches.iter().position(PendingBatch::is_waiting)?;
-        if self.batches[next].abandoned {
+        if self.batches[next].abandoned || self.batches[next].is_forbidden(now) {
             return None;
         }
         if self.batches[next].stamp.is_none() {
@@ -213,16 +216,16 @@ impl<T> PartitionQueue<T> {
     }
 
     /// When [`PartitionQueue::handle_timeout`] has something to do.
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         if matches!(self.phase, Phase::Draining(_)) {
             return None;
         }
         let head = self.batches.iter().find(|batch| !batch.is_settled())?;
         let deadline = head.is_waiting().then_some(head.deadline);
-        match (deadline, self.not_before) {
-            (Some(deadline), Some(at)) => Some(deadline.min(at)),
-            (deadline, not_before) => deadline.or(not_before),
-        }
+        let next = self.batches.iter().find(|batch| batch.is_waiting());
+        let forbidden = next.is_some_and(|next| next.is_forbidden(now));
+        let permit = forbidden.then(|| now + LOOK_FOR_PERMIT);
+        [deadline, self.not_before, permit].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, effects: &mut Effects<T>) {

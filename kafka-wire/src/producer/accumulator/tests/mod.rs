@@ -76,12 +76,16 @@ impl Feed {
     }
 
     fn submit_batch(&mut self, partition: i32, tag: u32, batch: SealedBatch, chain: Option<u64>) {
-        let submission = Submission {
+        self.submit_submission(Submission {
             topic_partition: at(partition),
             batch,
             chain,
+            permit: None,
             tag,
-        };
+        });
+    }
+
+    fn submit_submission(&mut self, submission: Submission<u32>) {
         let leaders = self.leaders.clone();
         self.machine
             .handle_submission(self.now, submission, |of| said(&leaders, of));

@@ -1,6 +1,7 @@
 //! Writers whose batches hang together: after the first failure none of the later ones may be written.
 
 use super::*;
+use crate::producer::permit::Permit;
 
 const WRITER: Option<u64> = Some(1);
 const FOLLOWS: ProduceErrorKind = ProduceErrorKind::EarlierBatchFailed;
@@ -170,4 +171,60 @@ fn a_chain_of_one_partition_does_not_touch_another() {
             .iter()
             .any(|(tag, outcome)| *tag == 0 && outcome.error().is_some())
     );
+}
+
+/// Nobody tells when a permit is given: the machine looks for itself, and a batch behind it keeps its place.
+#[test]
+fn what_lacks_its_permit_waits_and_is_looked_at_again() {
+    let mut feed = Feed::new();
+    let ends = feed.now + Duration::from_secs(6);
+    let opens = feed.now + Duration::from_secs(9);
+    let permit = Permit::new(move |now| now < ends || now >= opens);
+    let submit = |feed: &mut Feed, tag| {
+        feed.submit_submission(Submission {
+            topic_partition: at(0),
+            batch: sealed(tag, 1, 10),
+            chain: WRITER,
+            permit: Some(permit.clone()),
+            tag,
+        });
+    };
+    submit(&mut feed, 0);
+    let first = feed.request();
+    assert_eq!(only(&first), (0, 0, 0));
+    feed.now = ends;
+    submit(&mut feed, 1);
+    feed.submit_chained(0, 2, 1, None);
+    feed.accept(&first, 0);
+    assert!(
+        feed.requests().is_empty(),
+        "neither without the permit nor past the batch that lacks it"
+    );
+    while feed.now < opens {
+        let next = feed.machine.next_timeout().unwrap();
+        assert!(next > feed.now && next <= feed.now + Duration::from_millis(100));
+        feed.now = next;
+        feed.machine.handle_timeout(next);
+        assert_eq!(feed.requests().is_empty(), next < opens);
+    }
+}
+
+/// A retry is a sending too.
+#[test]
+fn a_retry_needs_the_permit_as_well() {
+    let mut feed = Feed::new();
+    let ends = feed.now + Duration::from_secs(6);
+    feed.submit_submission(Submission {
+        topic_partition: at(0),
+        batch: sealed(0, 1, 10),
+        chain: WRITER,
+        permit: Some(Permit::new(move |now| now < ends)),
+        tag: 0,
+    });
+    let first = feed.request();
+    feed.now = ends;
+    feed.refuse(&first, ErrorCode::NOT_ENOUGH_REPLICAS);
+    feed.now += Duration::from_secs(5);
+    feed.machine.handle_timeout(feed.now);
+    assert!(feed.requests().is_empty());
 }
