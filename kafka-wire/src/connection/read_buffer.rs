@@ -11,7 +11,7 @@ use bytes::Bytes;
 /// How many buffers wait for reuse at most.
 const MOST_PARKED: usize = 16;
 /// How many bytes wait for reuse at most.
-const MOST_PARKED_BYTES: usize = 64 << 20;
+const MOST_PARKED_BYTES: usize = 16 << 20;
 /// A buffer more than this many times larger than needed stays parked: a small slice must not pin a huge buffer.
 const LARGEST_WASTE: usize = 4;
 

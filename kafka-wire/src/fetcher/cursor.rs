@@ -5,7 +5,10 @@
 //! (markers never do, aborted transactions do not when reading committed). The position moves over everything left out, and to
 //! the end of each batch whatever compaction removed from it (KAFKA-5443).
 
+use bytes::Bytes;
+
 use super::isolation::Isolation;
+use super::memory::Held;
 use super::{FetchError, FetchErrorKind, FetchedBatch};
 use crate::protocol::IsolationLevel;
 use crate::protocol::batch::{Batch, BatchError, BatchHeader, Batches, Layout, Record, most_records};
@@ -20,6 +23,8 @@ pub struct RecordCursor {
     isolation: Isolation,
     /// The decompressed records of the open batch, if it is compressed.
     scratch: Vec<u8>,
+    /// Counts the scratch buffer in the memory for fetches.
+    scratch_held: Option<Held>,
     open: Open,
     /// Where in the fetched bytes the next batch begins.
     next_batch: usize,
@@ -49,6 +54,7 @@ impl RecordCursor {
             level: isolation,
             isolation: Isolation::default(),
             scratch: Vec::new(),
+            scratch_held: None,
             open: Open::nothing(next_offset),
             next_batch: 0,
             next_offset,
@@ -145,6 +151,8 @@ impl RecordCursor {
             let records = self.fetched.records.clone();
             let mut batches = Batches::at(&records, self.next_batch);
             let Some(batch) = batches.next().transpose()? else {
+                drop(records);
+                self.let_go();
                 return Ok(false);
             };
             batch.verify_crc()?;
@@ -157,6 +165,27 @@ impl RecordCursor {
             if self.open.left > 0 {
                 return Ok(true);
             }
+        }
+    }
+
+    /// Keeps nothing alive once everything is lent, however long the next batch is in coming.
+    #[cold]
+    fn let_go(&mut self) {
+        (self.fetched.records, self.next_batch) = (Bytes::new(), 0);
+        self.open = Open::nothing(self.next_offset);
+        self.fetched.held = None;
+        if self.scratch_held.as_ref().is_some_and(Held::is_short) {
+            self.scratch = Vec::new();
+            self.scratch_held = None;
+        }
+    }
+
+    fn count_scratch(&mut self) {
+        let bytes = self.scratch.capacity();
+        match (&mut self.scratch_held, &self.fetched.held) {
+            (Some(held), _) => held.resize(bytes),
+            (none, Some(fetched)) => *none = Some(fetched.beside(bytes)),
+            (None, None) => {}
         }
     }
 
@@ -177,6 +206,7 @@ impl RecordCursor {
         let (at, end) = match in_scratch {
             true => {
                 batch.decompress(&mut self.scratch)?;
+                self.count_scratch();
                 (0, self.scratch.len())
             }
             false => (self.next_batch - batch.payload().len(), self.next_batch),

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::FetcherConfig;
+use super::memory::{FetchMemory, Held};
 use super::partition_fetch::Shelf;
 use super::position::{OffsetReset, StartOffset};
 use super::schedule::{Event, Schedule};
@@ -48,18 +49,29 @@ pub(super) enum Command {
 
 /// What the driver waited for.
 enum Done {
-    Answer(u64, Result<Answer, CallError>),
+    Answer(u64, Result<Answer, CallError>, Held),
     LookedUp(Arc<str>, Result<(), CallError>),
 }
 
 /// Starts the task of a fetcher. It ends when the fetcher and every reader is dropped.
-pub(super) fn start(client: Client, config: FetcherConfig, commands: mpsc::UnboundedReceiver<Command>) {
+pub(super) fn start(
+    client: Client,
+    config: FetcherConfig,
+    memory: Arc<FetchMemory>,
+    commands: mpsc::UnboundedReceiver<Command>,
+) {
     let largest = client.config().connection.max_response_bytes;
-    let machine = Schedule::new(config.clone(), largest, client.cluster(), client.jitter());
+    let machine = Schedule::new(
+        config.clone(),
+        (largest, memory.limit()),
+        client.cluster(),
+        client.jitter(),
+    );
     let driver = Driver {
         lanes: client.fetch_lanes(),
         client,
         config,
+        memory,
         commands,
         machine,
         shelves: HashMap::new(),
@@ -74,6 +86,7 @@ struct Driver {
     /// Connections of this fetcher alone: brokers answer the requests of one connection in turn, and fetches wait.
     lanes: FetchLanes,
     config: FetcherConfig,
+    memory: Arc<FetchMemory>,
     commands: mpsc::UnboundedReceiver<Command>,
     machine: Schedule,
     shelves: HashMap<u64, Arc<Shelf>>,
@@ -89,7 +102,11 @@ impl Driver {
         let client = self.client.clone();
         let mut closed = pin!(client.closed());
         let mut closed_by = None;
+        let memory = Arc::clone(&self.memory);
         loop {
+            // Before the machine looks at what is in use, so that nothing released after that is missed.
+            let freed = memory.freed();
+            self.machine.handle_memory(memory.used());
             self.act();
             // Without a pause to wait for, the timer is far away.
             let due = self
@@ -111,6 +128,7 @@ impl Driver {
                     Err(_) => followed = false,
                 },
                 error = &mut closed, if closed_by.is_none() => closed_by = Some(error),
+                () = freed, if self.machine.wants_memory() => {}
                 () = tokio::time::sleep_until(due.into()) => self.machine.handle_timeout(now()),
             }
             while let Ok(command) = self.commands.try_recv() {
@@ -145,7 +163,13 @@ impl Driver {
 
     fn handle_done(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
-            Ok(Done::Answer(ticket, answer)) => self.machine.handle_answer(now(), ticket, answer),
+            Ok(Done::Answer(ticket, mut answer, mut held)) => {
+                if let Ok(answer) = &mut answer {
+                    held.resize(answer.record_bytes());
+                    answer.held = Some(Arc::new(held));
+                }
+                self.machine.handle_answer(now(), ticket, answer);
+            }
             Ok(Done::LookedUp(topic, outcome)) => {
                 self.looking_up.remove(&topic);
                 match outcome {
@@ -173,9 +197,10 @@ impl Driver {
                 return;
             };
             let (client, config, lanes) = (self.client.clone(), self.config.clone(), self.lanes.clone());
+            let held = Held::new(&self.memory, request.max_bytes);
             self.calls.spawn(async move {
                 let answer = call(&client, &config, &lanes, &request).await;
-                Done::Answer(request.ticket, answer)
+                Done::Answer(request.ticket, answer, held)
             });
         }
     }

@@ -1,7 +1,10 @@
 //! What a fetch brings: the bytes of one partition out of one response.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::memory::Held;
 use crate::protocol::TopicPartition;
 
 /// Complete record batches of one partition, as the broker sent them; a slice of the response, not a copy.
@@ -33,9 +36,18 @@ pub struct FetchedBatch {
     pub at_end: bool,
     /// Aborted transactions that may have records in here; empty unless reading committed records only.
     pub aborted: Vec<AbortedTransaction>,
+    /// Counts the response that `records` is a slice of.
+    pub(super) held: Option<Arc<Held>>,
 }
 
 impl FetchedBatch {
+    /// Keeps no more alive than its own bytes, where memory is short.
+    pub(super) fn lighten(&mut self) {
+        if let Some(held) = &mut self.held {
+            Held::lighten(held, &mut self.records);
+        }
+    }
+
     /// A batch without records that stands before the first fetch, to make a [`RecordCursor`](super::RecordCursor) with.
     pub fn empty(topic_partition: TopicPartition, offset: i64) -> FetchedBatch {
         FetchedBatch {
@@ -49,6 +61,7 @@ impl FetchedBatch {
             leader_epoch: -1,
             at_end: false,
             aborted: Vec::new(),
+            held: None,
         }
     }
 }

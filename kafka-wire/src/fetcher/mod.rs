@@ -16,6 +16,7 @@ mod driver;
 mod error;
 mod fetched_batch;
 mod isolation;
+mod memory;
 mod partition_fetch;
 mod position;
 mod scan;
@@ -35,6 +36,7 @@ pub use self::partition_fetch::PartitionFetch;
 pub use self::position::{OffsetReset, StartOffset};
 
 use self::driver::Command;
+use self::memory::FetchMemory;
 use self::partition_fetch::Shelf;
 use crate::client::Client;
 use crate::config::ConfigError;
@@ -46,6 +48,9 @@ use crate::protocol::TopicPartition;
 pub struct Fetcher {
     commands: mpsc::UnboundedSender<Command>,
     ids: Arc<AtomicU64>,
+    client: Client,
+    config: FetcherConfig,
+    memory: Arc<FetchMemory>,
 }
 
 impl Fetcher {
@@ -56,12 +61,27 @@ impl Fetcher {
     /// Names the setting that cannot work.
     pub fn new(client: Client, config: FetcherConfig) -> Result<Fetcher, ConfigError> {
         config.validate()?;
+        let memory = FetchMemory::new(config.limit());
+        Ok(Fetcher::within(client, config, memory))
+    }
+
+    /// Another fetcher with the same settings and connections of its own; what both hold together is bounded by
+    /// [`FetcherConfig::buffer_bytes`]. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn beside(&self) -> Fetcher {
+        Fetcher::within(self.client.clone(), self.config.clone(), Arc::clone(&self.memory))
+    }
+
+    fn within(client: Client, config: FetcherConfig, memory: Arc<FetchMemory>) -> Fetcher {
         let (commands, inbox) = mpsc::unbounded_channel();
-        driver::start(client, config, inbox);
-        Ok(Fetcher {
+        driver::start(client.clone(), config.clone(), Arc::clone(&memory), inbox);
+        Fetcher {
             commands,
             ids: Arc::default(),
-        })
+            client,
+            config,
+            memory,
+        }
     }
 
     /// Reads a partition from `start` on; `reset` says what to do when the log does not have an offset.

@@ -46,8 +46,9 @@ impl Shelf {
     pub(super) fn push(&self, watermarks: Watermarks, batch: Option<FetchedBatch>) {
         let mut state = self.lock();
         state.watermarks = watermarks;
-        if batch.is_some() {
-            state.batches.extend(batch);
+        if let Some(mut batch) = batch {
+            batch.lighten();
+            state.batches.push_back(batch);
             wake(state);
         }
     }
@@ -168,7 +169,7 @@ impl PartitionFetch {
     }
 
     fn take(&self, state: &mut State) -> Option<Option<Result<FetchedBatch, FetchError>>> {
-        let Some(batch) = state.batches.pop_front() else {
+        let Some(mut batch) = state.batches.pop_front() else {
             return state.ended.then(|| state.failure.take().map(Err));
         };
         state.taken += batch.records.len();
@@ -179,6 +180,7 @@ impl PartitionFetch {
                 bytes: std::mem::take(&mut state.taken),
             });
         }
+        batch.lighten();
         Some(Some(Ok(batch)))
     }
 

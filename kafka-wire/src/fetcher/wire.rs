@@ -5,6 +5,7 @@
 //! partitions that were not asked for, or come twice, are left out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use super::memory::Held;
 use super::position::{Bound, Leader, Want};
 use super::{AbortedTransaction, FetcherConfig, Watermarks};
 use crate::protocol::{ErrorCode, IsolationLevel, TopicId, TopicPartition};
@@ -35,6 +37,8 @@ pub(super) struct Request {
     pub(super) node: i32,
     pub(super) kind: Kind,
     pub(super) partitions: Vec<Asked>,
+    /// Bytes of records that the answer may hold; reserved before it is sent.
+    pub(super) max_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub(super) struct Answer {
     pub(super) partitions: Vec<(usize, Told)>,
     /// Node, host and port of leaders told about (KIP-951).
     pub(super) endpoints: Vec<(i32, String, u16)>,
+    /// Counts its bytes.
+    pub(super) held: Option<Arc<Held>>,
 }
 
 /// What a broker said about one partition.
@@ -141,16 +147,10 @@ impl Request {
                 false => topic.with_topic(name(asked)),
             }
         });
-        let largest = self
-            .partitions
-            .iter()
-            .map(|asked| asked.max_bytes)
-            .max()
-            .unwrap_or_default();
         FetchRequest::default()
             .with_max_wait_ms(to_i32(wait.as_millis() as usize))
             .with_min_bytes(to_i32(config.min_bytes))
-            .with_max_bytes(to_i32(config.max_bytes.max(largest)))
+            .with_max_bytes(to_i32(self.max_bytes))
             .with_isolation_level(config.isolation.code())
             .with_topics(topics.collect())
     }
@@ -254,6 +254,7 @@ impl Request {
             throttle: throttle(response.throttle_time_ms),
             partitions,
             endpoints: endpoints.collect(),
+            held: None,
         }
     }
 
@@ -288,12 +289,18 @@ impl Request {
 }
 
 impl Answer {
+    /// Bytes of the records in it.
+    pub(super) fn record_bytes(&self) -> usize {
+        self.partitions.iter().map(|(_, told)| told.record_bytes()).sum()
+    }
+
     fn of(throttle_time_ms: i32, partitions: Vec<(usize, Told)>) -> Answer {
         Answer {
             code: ErrorCode::NONE,
             throttle: throttle(throttle_time_ms),
             partitions,
             endpoints: Vec::new(),
+            held: None,
         }
     }
 }

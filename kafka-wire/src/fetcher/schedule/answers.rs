@@ -4,21 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use tracing::{debug, warn};
 
 use super::slot::Node;
 use super::{Event, Schedule};
 use crate::connection::{CallError, CallErrorKind};
+use crate::fetcher::memory::Held;
 use crate::fetcher::position::{Leader, Outcome, Want};
 use crate::fetcher::scan::{Scan, Trouble, scan};
 use crate::fetcher::wire::{Answer, Asked, Fetched, Kind, Request, Told};
 use crate::fetcher::{FetchError, FetchErrorKind, FetchedBatch, Watermarks};
 use crate::protocol::{ErrorCode, IsolationLevel, TopicId};
-
-/// A slice that is this many times smaller than its response is copied if it has to wait for its reader, so that it does not
-/// keep the whole response in memory.
-const SMALL_PART: usize = 8;
 
 impl Schedule {
     /// No answer came. `heard` are the places of partitions that still waited for one.
@@ -74,7 +70,6 @@ impl Schedule {
         mut answer: Answer,
     ) {
         let is_empty = answer.partitions.is_empty();
-        let total = answer.partitions.iter().map(|(_, told)| told.record_bytes()).sum();
         let served = answer.partitions.iter().filter(|(_, told)| told.record_bytes() > 0);
         let first_served = served.map(|(place, _)| *place).min().unwrap_or(usize::MAX);
         for (place, told) in std::mem::take(&mut answer.partitions) {
@@ -85,7 +80,9 @@ impl Schedule {
                 continue;
             };
             let outcome = match told {
-                Told::Records(fetched) => self.handle_fetched(now, (asked, place <= first_served), fetched, total),
+                Told::Records(fetched) => {
+                    self.handle_fetched(now, (asked, place <= first_served), fetched, answer.held.as_ref())
+                }
                 Told::Offset(offset) => slot.position.handle_offset(now, offset, &mut self.jitter),
                 Told::EpochEnd { epoch, end_offset } => slot.position.handle_epoch_end(epoch, end_offset),
                 Told::Error { code, leader } => {
@@ -130,7 +127,7 @@ impl Schedule {
         now: Instant,
         (asked, had_room): (&Asked, bool),
         fetched: Fetched,
-        total: usize,
+        held: Option<&Arc<Held>>,
     ) -> Outcome {
         let (Some(slot), Want::Records(offset)) = (self.slots.get_mut(&asked.id), asked.want) else {
             return Outcome::Go;
@@ -147,7 +144,7 @@ impl Schedule {
             }
             Some(Trouble::TooShort(bytes)) => {
                 // Another partition's records took the room; this one is first in the next request, and gets enough.
-                if asked.max_bytes >= bytes && slot.turn == 0 {
+                if asked.max_bytes >= bytes && had_room {
                     slot.position.pause(now, &mut self.jitter);
                 }
                 (slot.needs, slot.turn, slot.caught_up) = (Some(bytes), 0, false);
@@ -170,11 +167,10 @@ impl Schedule {
         let at_end = is_at_end(self.config.isolation, &scan, &fetched.watermarks, had_room);
         let deliver = !slot.caught_up || (at_end && !slot.end_told);
         slot.end_told = at_end;
-        let records = kept(scan.complete, slot.buffered, total);
-        slot.buffered += records.len();
+        slot.buffered += scan.complete.len();
         let batch = deliver.then(|| FetchedBatch {
             topic_partition: asked.topic_partition.clone(),
-            records,
+            records: scan.complete,
             fetch_offset: offset,
             next_offset: scan.next_offset,
             high_watermark: fetched.watermarks.high,
@@ -183,6 +179,7 @@ impl Schedule {
             leader_epoch: scan.leader_epoch,
             at_end,
             aborted: fetched.aborted,
+            held: held.cloned(),
         });
         let watermarks = fetched.watermarks;
         self.events.push_back(Event::Answered {
@@ -196,11 +193,10 @@ impl Schedule {
 
     /// Asks to be told when a full partition has room again.
     pub(super) fn note_room(&mut self, id: u64) {
-        if let Some(slot) = self.slots.get(&id).filter(|slot| !slot.has_room(&self.config)) {
-            self.events.push_back(Event::Full {
-                id,
-                excess: slot.excess(&self.config),
-            });
+        let room = self.partition_room();
+        if let Some(slot) = self.slots.get(&id).filter(|slot| !slot.has_room(room)) {
+            let excess = slot.excess(room);
+            self.events.push_back(Event::Full { id, excess });
         }
     }
 
@@ -281,12 +277,4 @@ fn is_at_end(isolation: IsolationLevel, scan: &Scan, watermarks: &Watermarks, ha
         IsolationLevel::ReadUncommitted => watermarks.high,
     };
     scan.next_offset >= end || (had_room && scan.complete.is_empty())
-}
-
-/// The bytes to keep for the reader: a slice of the response, or a copy if that would keep much else alive.
-fn kept(records: Bytes, waiting: usize, total: usize) -> Bytes {
-    match waiting > 0 && records.len() < total / SMALL_PART {
-        true => Bytes::copy_from_slice(&records),
-        false => records,
-    }
 }

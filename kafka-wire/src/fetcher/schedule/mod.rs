@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::slot::{Node, Slot};
+use super::config::PartitionRoom;
 use super::position::{OffsetReset, Position, StartOffset, Want};
 use super::wire::{Answer, Asked, Kind, Lane, Request};
 use super::{FetchError, FetchErrorKind, FetchedBatch, FetcherConfig, Watermarks};
@@ -72,7 +73,18 @@ pub(super) struct Schedule {
     next_ticket: u64,
     turn: u64,
     changed: bool,
+    /// Bytes that fetches may hold, and hold by now.
+    memory: Memory,
     jitter: Jitter,
+}
+
+/// What the machine knows of the memory for fetches.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    limit: usize,
+    used: usize,
+    /// A request was not made for lack of it.
+    is_short: bool,
 }
 
 /// The partitions that want something of one broker.
@@ -84,10 +96,10 @@ struct Wanted {
 }
 
 impl Schedule {
-    /// Without partitions. `largest_batch` is the most that a response may hold, in bytes.
+    /// Without partitions. `largest_batch` is the most that a response may hold, in bytes, `limit` what fetches may hold in all.
     pub(super) fn new(
         config: FetcherConfig,
-        largest_batch: usize,
+        (largest_batch, limit): (usize, usize),
         image: Arc<ClusterImage>,
         jitter: Jitter,
     ) -> Schedule {
@@ -103,6 +115,11 @@ impl Schedule {
             next_ticket: 0,
             turn: 0,
             changed: false,
+            memory: Memory {
+                limit,
+                used: 0,
+                is_short: false,
+            },
             jitter,
         }
     }
@@ -135,6 +152,8 @@ impl Schedule {
     /// Forgets a partition; what is under way for it will be dropped.
     pub(super) fn handle_removed(&mut self, id: u64) {
         self.slots.remove(&id);
+        // The others have more room now.
+        self.changed = true;
     }
 
     /// Stops fetching a partition, or starts again.
@@ -152,6 +171,18 @@ impl Schedule {
             self.note_room(id);
             self.changed = true;
         }
+    }
+
+    /// So many bytes are reserved and held by now, whoever holds them.
+    pub(super) fn handle_memory(&mut self, used: usize) {
+        self.memory.used = used;
+        self.changed |= std::mem::take(&mut self.memory.is_short);
+    }
+
+    /// Whether something could be asked for if there were memory for it; to be told by
+    /// [`handle_memory`](Schedule::handle_memory).
+    pub(super) fn wants_memory(&self) -> bool {
+        self.memory.is_short
     }
 
     /// The picture of the cluster has changed.
@@ -247,6 +278,7 @@ impl Schedule {
 /// Planning.
 impl Schedule {
     fn plan(&mut self, now: Instant) {
+        let room = self.partition_room();
         let mut wanted = BTreeMap::<i32, Wanted>::new();
         for (&id, slot) in self.slots.iter().filter(|(_, slot)| slot.asked_in.is_none()) {
             let Some((leader, want)) = slot.position.want(now) else {
@@ -254,7 +286,7 @@ impl Schedule {
             };
             let wanted = wanted.entry(leader.node).or_default();
             match want {
-                Want::Records(_) if slot.paused || !slot.has_room(&self.config) => {}
+                Want::Records(_) if slot.paused || !slot.has_room(room) => {}
                 Want::Records(_) => wanted.records.push(id),
                 Want::Offset(_, isolation) => wanted.offsets.push((isolation, id)),
                 Want::EpochEnd(_) => wanted.epochs.push(id),
@@ -273,12 +305,12 @@ impl Schedule {
         if !node.asking {
             if !wanted.epochs.is_empty() {
                 node.asking = true;
-                self.request(now, id, Kind::EpochEnds, wanted.epochs);
+                self.request(now, id, (Kind::EpochEnds, 0), wanted.epochs);
             } else if let Some(&(level, _)) = wanted.offsets.first() {
                 node.asking = true;
                 let same = wanted.offsets.iter().filter(|(other, _)| *other == level);
                 let ids = same.map(|(_, id)| *id).collect();
-                self.request(now, id, Kind::Offsets(level), ids);
+                self.request(now, id, (Kind::Offsets(level), 0), ids);
             }
         }
         if wanted.records.is_empty() {
@@ -292,19 +324,53 @@ impl Schedule {
         let Some((lane, wait)) = node.lane(now, self.config.max_wait, backlog) else {
             return;
         };
-        match lane {
-            Lane::Long => node.long = Some(now + wait),
-            Lane::Short => node.short = Some(now + wait),
-        }
         // Stable, so that partitions of a topic stay together as long as they are served alike.
         wanted
             .records
             .sort_by_key(|id| self.slots.get(id).map_or(0, |slot| slot.turn));
-        self.request(now, id, Kind::Fetch { lane, wait }, wanted.records);
+        let Some(max_bytes) = self.reserve(&wanted.records) else {
+            self.memory.is_short = true;
+            return;
+        };
+        let node = self.nodes.entry(id).or_insert_with(Node::new);
+        match lane {
+            Lane::Long => node.long = Some(now + wait),
+            Lane::Short => node.short = Some(now + wait),
+        }
+        self.request(now, id, (Kind::Fetch { lane, wait }, max_bytes), wanted.records);
+    }
+
+    /// What each partition may take of the memory, now that there are so many.
+    fn partition_room(&self) -> PartitionRoom {
+        self.config.partition_room(self.memory.limit, self.slots.len())
+    }
+
+    /// Takes memory for an answer about those partitions: as much as they may send, as far as there is; at least what the first
+    /// of them needs, or nothing. A batch that is larger than a request's usual part is asked for as long as the limit is kept
+    /// without it, so that it comes through although others hold memory; the limit may be exceeded by that one batch.
+    fn reserve(&mut self, ids: &[u64]) -> Option<usize> {
+        let room = self.partition_room();
+        let mut wanted = ids
+            .iter()
+            .filter_map(|id| self.slots.get(id))
+            .map(|slot| slot.max_bytes(room));
+        let first = wanted.next()?;
+        let all = wanted.fold(first, usize::saturating_add);
+        // Both lanes of every broker have a part, and as much is left for what readers hold.
+        let part = self.memory.limit / (4 * self.nodes.len().max(1));
+        let usual = self.config.max_bytes.min(part);
+        let left = self.memory.limit.saturating_sub(self.memory.used);
+        let most = all.min(usual).min(left).max(first);
+        if first > left && (first <= usual || left == 0) {
+            return None;
+        }
+        self.memory.used += most;
+        Some(most)
     }
 
     /// Makes one request of those partitions; one that is being read twice can be asked for once at a time.
-    fn request(&mut self, now: Instant, node: i32, kind: Kind, ids: Vec<u64>) {
+    fn request(&mut self, now: Instant, node: i32, (kind, max_bytes): (Kind, usize), ids: Vec<u64>) {
+        let room = self.partition_room();
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let mut seen = HashSet::new();
@@ -325,7 +391,7 @@ impl Schedule {
                 topic_id: slot.topic_id,
                 leader,
                 want,
-                max_bytes: slot.max_bytes(&self.config),
+                max_bytes: slot.max_bytes(room),
             });
         }
         let request = Arc::new(Request {
@@ -333,6 +399,7 @@ impl Schedule {
             node,
             kind,
             partitions,
+            max_bytes,
         });
         self.under_way.insert(ticket, Arc::clone(&request));
         self.requests.push_back(request);

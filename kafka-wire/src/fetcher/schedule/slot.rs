@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::connection::Backoff;
-use crate::fetcher::FetcherConfig;
+use crate::fetcher::config::PartitionRoom;
 use crate::fetcher::position::Position;
 use crate::fetcher::wire::{Kind, Lane};
 use crate::protocol::{TopicId, TopicPartition};
@@ -35,19 +35,19 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn has_room(&self, config: &FetcherConfig) -> bool {
-        self.buffered == 0 || self.excess(config) == 0
+    pub(super) fn has_room(&self, room: PartitionRoom) -> bool {
+        self.buffered == 0 || self.excess(room) == 0
     }
 
     /// Bytes to be taken before the next response fits.
-    pub(super) fn excess(&self, config: &FetcherConfig) -> usize {
-        (self.buffered + self.max_bytes(config))
-            .saturating_sub(config.partition_buffer_bytes)
+    pub(super) fn excess(&self, room: PartitionRoom) -> usize {
+        (self.buffered + self.max_bytes(room))
+            .saturating_sub(room.buffer_bytes)
             .min(self.buffered)
     }
 
-    pub(super) fn max_bytes(&self, config: &FetcherConfig) -> usize {
-        self.needs.unwrap_or_default().max(config.partition_max_bytes)
+    pub(super) fn max_bytes(&self, room: PartitionRoom) -> usize {
+        self.needs.unwrap_or_default().max(room.max_bytes)
     }
 }
 

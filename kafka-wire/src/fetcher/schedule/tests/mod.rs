@@ -27,6 +27,8 @@ use crate::protocol::{Compression, ErrorCode};
 const PARTITION_MAX: usize = 1000;
 const BUFFER: usize = 2000;
 const LARGEST_BATCH: usize = 5000;
+/// Bytes that fetches may hold in all.
+const LIMIT: usize = 1 << 20;
 const MAX_WAIT: Duration = Duration::from_millis(500);
 /// Longer than any pause after a failure.
 const LONG_ENOUGH: Duration = Duration::from_secs(2);
@@ -51,7 +53,7 @@ fn with_config(change: impl FnOnce(&mut FetcherConfig)) -> Fixture {
     };
     change(&mut config);
     Fixture {
-        schedule: Schedule::new(config, LARGEST_BATCH, clicks_on([1; 4], 5), Jitter::seeded(1)),
+        schedule: Schedule::new(config, (LARGEST_BATCH, LIMIT), clicks_on([1; 4], 5), Jitter::seeded(1)),
         now: Instant::now(),
     }
 }
@@ -152,6 +154,7 @@ fn answer(partitions: Vec<(usize, Told)>) -> Answer {
         throttle: Duration::ZERO,
         partitions,
         endpoints: Vec::new(),
+        held: None,
     }
 }
 

@@ -194,33 +194,93 @@ fn a_batch_larger_than_any_response_fails_its_partition() {
     assert!(f.requests().is_empty());
 }
 
+/// What is held of the memory, as the driver tells it, and what is asked for then.
+fn asked_with(f: &mut Fixture, used: usize) -> Vec<usize> {
+    f.schedule.handle_memory(used);
+    f.requests().iter().map(|request| request.max_bytes).collect()
+}
+
 #[test]
-fn what_waits_long_is_a_copy_and_what_is_read_at_once_is_not() {
+fn nothing_is_asked_for_without_memory_and_all_again_when_there_is_some() {
     let mut f = fixture();
     (0..2).for_each(|id| f.add(id));
-    let (small, large) = (batch(0, 10, 200), batch(0, 10, 1900));
-    let mut delivered = |records: Bytes| {
-        let request = f.request();
-        let place = request.partitions.iter().position(|asked| asked.id == 0).unwrap();
-        let other = 1 - place;
-        f.answer(
-            &request,
-            vec![(place, bytes(records, 1000)), (other, bytes(large.clone(), 1000))],
-        );
-        f.take(1, 1900);
-        let batch = f.events().into_iter().find_map(|event| match event {
-            Event::Answered { id: 0, batch, .. } => batch,
-            _ => None,
-        });
-        batch.unwrap().records
-    };
+    assert_eq!(asked_with(&mut f, LIMIT), [0; 0]);
+    assert!(f.schedule.wants_memory(), "it has to be told of memory");
     assert_eq!(
-        delivered(small.clone()).as_ptr(),
-        small.as_ptr(),
-        "the reader is waiting"
+        asked_with(&mut f, LIMIT - PARTITION_MAX + 1),
+        [0; 0],
+        "one byte is missing"
     );
-    let next = batch(10, 10, 200);
-    let kept = delivered(next.clone());
-    assert_eq!(kept, next);
-    assert_ne!(kept.as_ptr(), next.as_ptr(), "it would keep 2100 bytes in memory");
+    assert_eq!(
+        asked_with(&mut f, LIMIT - PARTITION_MAX),
+        [PARTITION_MAX],
+        "enough for the first of the two"
+    );
+    assert!(!f.schedule.wants_memory());
+}
+
+#[test]
+fn a_request_asks_for_no_more_than_its_partitions_may_send() {
+    let mut f = fixture();
+    (0..3).for_each(|id| f.add(id));
+    assert_eq!(asked_with(&mut f, 0), [3 * PARTITION_MAX]);
+}
+
+#[test]
+fn brokers_share_the_memory_so_that_none_waits_for_the_answers_of_another() {
+    let mut f = with_config(|config| {
+        config.partition_max_bytes = LIMIT;
+        config.partition_buffer_bytes = LIMIT;
+    });
+    f.schedule.handle_image(f.now, clicks_on([1, 2, 1, 2], 5));
+    (0..4).for_each(|id| f.add(id));
+    let asked = asked_with(&mut f, 0);
+    assert_eq!(asked.len(), 2, "one request for each broker");
+    assert!(asked.iter().sum::<usize>() <= LIMIT / 2, "{asked:?}");
+}
+
+#[test]
+fn a_batch_larger_than_usual_is_asked_for_although_it_exceeds_the_memory_but_only_one() {
+    let mut f = fixture();
+    (0..2).for_each(|id| f.add(id));
+    let large = LIMIT / 2;
+    for slot in f.schedule.slots.values_mut() {
+        slot.needs = Some(large);
+    }
+    assert_eq!(asked_with(&mut f, LIMIT), [0; 0], "all of the memory is in use");
+    let asked = asked_with(&mut f, LIMIT - 1);
+    assert_eq!(asked, [large], "enough for one of the two");
+}
+
+#[test]
+fn many_partitions_have_less_room_each_and_more_again_when_others_are_gone() {
+    let mut f = with_config(|config| {
+        config.partition_max_bytes = LIMIT / 4;
+        config.partition_buffer_bytes = LIMIT / 2;
+    });
+    f.add(0);
+    let alone = f.request().partitions[0].max_bytes;
+    assert_eq!(alone, LIMIT / 4);
+    let mut f = with_config(|config| {
+        config.partition_max_bytes = LIMIT / 4;
+        config.partition_buffer_bytes = LIMIT / 2;
+    });
+    (0..4).for_each(|id| f.add(id));
+    let request = f.request();
+    assert_eq!(request.partitions[0].max_bytes, LIMIT / 16);
+    f.answer(
+        &request,
+        vec![
+            (0, much(0, LIMIT / 10)),
+            (1, nothing(0)),
+            (2, nothing(0)),
+            (3, nothing(0)),
+        ],
+    );
+    assert!(
+        !ids(&f.request()).contains(&0),
+        "a quarter of half the memory is nearly full"
+    );
+    (1..4).for_each(|id| f.schedule.handle_removed(id));
+    assert_eq!(ids(&f.request()), [0]);
 }

@@ -30,6 +30,7 @@ fn request(kind: Kind, partitions: Vec<Asked>) -> Request {
         node: 1,
         kind,
         partitions,
+        max_bytes: 5000,
     }
 }
 
@@ -75,10 +76,10 @@ fn a_fetch_says_where_how_much_and_how_long() {
     }
     .with_isolation(IsolationLevel::ReadCommitted);
     let mut request = fetch();
-    request.partitions[2].max_bytes = 7000;
+    request.max_bytes = 7000;
     let sent = request.to_fetch(FETCH_MAX, &config);
     assert_eq!((sent.max_wait_ms, sent.min_bytes, sent.isolation_level), (500, 3, 1));
-    assert_eq!(sent.max_bytes, 7000, "enough for whoever needs most");
+    assert_eq!(sent.max_bytes, 7000, "what was reserved");
     assert_eq!((sent.session_id, sent.session_epoch), (0, -1), "without a session");
     let clicks = &sent.topics[0];
     assert_eq!((clicks.topic_id.as_bytes(), clicks.topic.as_str()), (&[6; 16], ""));
