@@ -2,5 +2,6 @@
 //! that hold every implementation of a contract to it.
 
 pub mod broker;
+pub mod checker;
 pub mod golden;
 pub mod store_contract;
