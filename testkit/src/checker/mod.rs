@@ -24,6 +24,7 @@ mod finding;
 mod history;
 mod input_run;
 mod outputs;
+pub mod read;
 mod runs;
 mod sent;
 mod sequences;

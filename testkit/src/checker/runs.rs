@@ -1,7 +1,8 @@
 //! The changelog of one partition as runs of its inputs (V01, V05, V06, V09, V14 and the rows themselves).
 //!
 //! One pass over the changelog: each record names the input that made it. `base` is the fold so far, which the row must be made
-//! from; `input_run` follows where in each input the owner is.
+//! from; `input_run` follows where in each input the owner is. A deletion does not tell what made it and is taken for the input
+//! that is due, for which the writers of the log should be known.
 
 use std::collections::HashMap;
 

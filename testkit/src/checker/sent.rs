@@ -8,11 +8,14 @@ use super::Findings;
 use super::finding::Kind;
 use super::history::{History, Outcome, Sent};
 
+/// Where a value lies: partition, offset, key.
+type StoredAt<'a> = (i32, i64, Option<&'a Bytes>);
+
 pub(super) fn check(history: &History, findings: &mut Findings<'_>) {
     if history.sent.is_empty() {
         return;
     }
-    let mut stored: HashMap<(&str, &Bytes), Vec<(i32, i64, Option<&Bytes>)>> = HashMap::new();
+    let mut stored: HashMap<(&str, &Bytes), Vec<StoredAt<'_>>> = HashMap::new();
     for (number, partition) in &history.partitions {
         for (topic, input) in &partition.inputs {
             for record in &input.log.records {
@@ -28,7 +31,7 @@ pub(super) fn check(history: &History, findings: &mut Findings<'_>) {
     }
 }
 
-fn check_one(sent: &Sent, places: &[(i32, i64, Option<&Bytes>)], findings: &mut Findings<'_>) {
+fn check_one(sent: &Sent, places: &[StoredAt<'_>], findings: &mut Findings<'_>) {
     let key = Some(&sent.key);
     let mut tell = |kind, offset, what: String| {
         let sentence = format!("\"{}\" sent to {} {what}", sent.value.escape_ascii(), sent.topic);
@@ -44,7 +47,7 @@ fn check_one(sent: &Sent, places: &[(i32, i64, Option<&Bytes>)], findings: &mut 
     match (sent.outcome, places.first()) {
         (Outcome::Acked { partition, offset }, found) => {
             let is_there =
-                |place: &&(i32, i64, _)| place.0 == partition && offset.is_none_or(|offset| place.1 == offset);
+                |place: &&StoredAt<'_>| place.0 == partition && offset.is_none_or(|offset| place.1 == offset);
             if places.iter().find(is_there).is_none() {
                 let found = found.map(|(partition, offset, _)| (partition, offset));
                 let said = offset.unwrap_or(-1);

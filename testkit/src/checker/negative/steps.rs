@@ -151,7 +151,7 @@ impl Planting<'_> {
     fn restart_past_commit(mut self) -> Option<Vec<Step>> {
         let place = self.pick_crash(|this, place| {
             let (committed, applied) = (this.committed(place), this.applied_before(place));
-            applied.is_some_and(|applied| committed + 1 <= applied && !this.deletes(committed + 1))
+            applied.is_some_and(|applied| committed < applied && !this.deletes(committed + 1))
                 && this.part.steps[place + 1] == Step::Apply(committed)
                 && this.part.steps.get(place + 2) == Some(&Step::Apply(committed + 1))
         })?;
