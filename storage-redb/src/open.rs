@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use goka_core::storage::{Opened, StoreError, StoreName};
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
 
 use crate::directory::DirectoryLock;
 use crate::guard::{Failure, guarded, mark, store_error};
@@ -90,6 +90,9 @@ fn inspect(builder: &Redb, path: &Path, name: StoreName<'_>) -> Result<(Database
 fn create(builder: &Redb, path: &Path, name: StoreName<'_>) -> Result<(Database, Backend), Failure> {
     guarded(|| {
         let backend = builder.medium.open(path)?;
+        if is_unfinished(&backend)? {
+            backend.set_len(0)?;
+        }
         let database = Database::builder()
             .set_cache_size(builder.cache_bytes)
             .create_with_backend(backend.clone())?;
@@ -109,6 +112,29 @@ fn create(builder: &Redb, path: &Path, name: StoreName<'_>) -> Result<(Database,
         }
         Ok((database, backend))
     })
+}
+
+/// Whether the making of the file was interrupted: redb writes its magic number last, when nothing but the header is written yet.
+/// There is nothing in it, so that it need not be set aside.
+fn is_unfinished(backend: &Backend) -> std::io::Result<bool> {
+    const MAGIC: usize = 9;
+    const PAGE: usize = 4096;
+    /// More than a new file has.
+    const LONGEST: u64 = 8 << 20;
+
+    let len = backend.len()?;
+    if len == 0 || len > LONGEST {
+        return Ok(false);
+    }
+    for at in (0..len).step_by(PAGE) {
+        let page = &mut [0; PAGE][..PAGE.min((len - at) as usize)];
+        backend.read(at, page)?;
+        let rest = if at == 0 { &page[..MAGIC.min(page.len())] } else { page };
+        if rest.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Renames the file to the first free `*.corrupt-N`.

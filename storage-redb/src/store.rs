@@ -148,19 +148,24 @@ impl PartitionStore for RedbStore {
         }
         let start = range.start.as_deref().map_or(Bound::Unbounded, Bound::Included);
         let end = range.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut found = self.with(|open| {
+        let found = self.with(|open| {
             let rows = open.rows.read().unwrap_or_else(PoisonError::into_inner);
             Ok(rows.range::<&[u8]>((start, end))?)
         })?;
         let path = self.path.clone();
+        let mut found = Some(found);
         Ok(Box::new(std::iter::from_fn(move || {
-            let next = guarded(|| match found.next() {
+            let next = guarded(|| match found.as_mut().and_then(Iterator::next) {
                 Some(row) => {
                     let (key, value) = row?;
                     Ok(Some((key.value().to_vec(), value.value().to_vec())))
                 }
                 None => Ok(None),
             });
+            if next.is_err() {
+                // What failed once may go on failing for ever.
+                found = None;
+            }
             next.map_err(|failure| store_error(&path, &failure)).transpose()
         })))
     }

@@ -95,7 +95,7 @@ fn a_second_instance_on_the_same_directory_is_refused_and_told_why() {
 
 #[test]
 fn files_that_are_no_store_are_set_aside_and_rebuilt() {
-    for damage in [&b"this was never a database"[..], &[0; 8192], &[0xff; 100]] {
+    for damage in [&b"this was never a database"[..], &[1; 8192], &[0xff; 100]] {
         let scratch = Scratch::new();
         open(&Redb::at(&scratch.0)).close().unwrap();
         let path = file(&scratch.0, "redb").unwrap();
@@ -106,6 +106,20 @@ fn files_that_are_no_store_are_set_aside_and_rebuilt() {
         assert_eq!(opened.store.checkpoint().unwrap(), None);
         apply(&*opened.store, &[(b"a", Some(b"1"))], 1);
         assert_eq!(std::fs::read(file(&scratch.0, "corrupt-0").unwrap()).unwrap(), damage);
+    }
+}
+
+#[test]
+fn a_file_whose_making_was_interrupted_is_made_anew() {
+    for left in [&[0; 8192][..], &[0; 3], &[]] {
+        let scratch = Scratch::new();
+        open(&Redb::at(&scratch.0)).close().unwrap();
+        let path = file(&scratch.0, "redb").unwrap();
+        std::fs::write(&path, left).unwrap();
+        let store = open(&Redb::at(&scratch.0));
+        apply(&*store, &[(b"a", Some(b"1"))], 1);
+        store.close().unwrap();
+        assert_eq!(get(&*open(&Redb::at(&scratch.0)), b"a"), Some(b"1".to_vec()));
     }
 }
 
