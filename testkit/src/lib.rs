@@ -4,4 +4,5 @@
 pub mod broker;
 pub mod checker;
 pub mod golden;
+pub mod proxy;
 pub mod store_contract;
