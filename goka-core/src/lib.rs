@@ -39,6 +39,7 @@ mod context;
 mod emitter;
 mod graph;
 mod into_client;
+mod memory;
 mod partition;
 mod processor;
 pub mod storage;

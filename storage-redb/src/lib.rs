@@ -23,6 +23,7 @@ mod open;
 mod store;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use goka_core::storage::{Opened, StoreBuilder, StoreError, StoreName};
@@ -32,12 +33,18 @@ pub use redb::StorageBackend;
 use crate::directory::DirectoryLock;
 use crate::medium::Medium;
 
+/// The page cache of a store that nobody gave a share.
+const CACHE_BYTES: usize = 32 << 20;
+
 /// Opens stores below one directory. Two processes, or two of these, cannot use a directory at the same time: it is locked when the
 /// first store is opened, and until this is dropped, so that an instance keeps its directory through rebalances.
 #[derive(Debug)]
 pub struct Redb {
     root: PathBuf,
-    cache_bytes: usize,
+    /// Set by hand.
+    cache_bytes: Option<usize>,
+    /// The part of whoever uses the stores' memory.
+    cache_share: AtomicUsize,
     medium: Medium,
     lock: Mutex<Option<Arc<DirectoryLock>>>,
 }
@@ -47,15 +54,17 @@ impl Redb {
     pub fn at(root: impl AsRef<Path>) -> Redb {
         Redb {
             root: root.as_ref().to_owned(),
-            cache_bytes: 32 << 20,
+            cache_bytes: None,
+            cache_share: AtomicUsize::new(CACHE_BYTES),
             medium: Medium::files(),
             lock: Mutex::default(),
         }
     }
 
-    /// Sets the page cache of each store, in bytes. Default 32 MiB: the overlay above holds the hot rows already.
+    /// Sets the page cache of each store, in bytes; it is then no part of `max_memory`. By default the stores of a processor or a
+    /// view share an eighth of that; the overlay above holds the hot rows already.
     pub fn cache_bytes(mut self, bytes: usize) -> Redb {
-        self.cache_bytes = bytes;
+        self.cache_bytes = Some(bytes);
         self
     }
 
@@ -71,6 +80,14 @@ impl Redb {
     }
 }
 
+impl Redb {
+    /// The page cache of a store that is opened now.
+    pub(crate) fn cache(&self) -> usize {
+        self.cache_bytes
+            .unwrap_or_else(|| self.cache_share.load(Ordering::Relaxed))
+    }
+}
+
 impl StoreBuilder for Redb {
     fn open(&self, name: StoreName<'_>) -> Result<Opened, StoreError> {
         let lock = {
@@ -81,5 +98,9 @@ impl StoreBuilder for Redb {
             }
         };
         open::open(self, name, lock)
+    }
+
+    fn set_cache_bytes(&self, bytes: usize) {
+        self.cache_share.store(bytes, Ordering::Relaxed);
     }
 }

@@ -94,7 +94,7 @@ fn create(builder: &Redb, path: &Path, name: StoreName<'_>) -> Result<(Database,
             backend.set_len(0)?;
         }
         let database = Database::builder()
-            .set_cache_size(builder.cache_bytes)
+            .set_cache_size(builder.cache())
             .create_with_backend(backend.clone())?;
         let transaction = database.begin_write()?;
         let is_new = {

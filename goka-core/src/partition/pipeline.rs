@@ -9,9 +9,15 @@
 //!   callbacks ─> open chunk ─close─> [chunk][chunk][chunk] ─all its batches acknowledged─> committable offset of its input
 //! ```
 //!
+//! What waits is bounded by what is unacknowledged: a chunk that wrote nothing, or nothing but into batches that the chunk before
+//! it of the same input waits for as well, is made one with that.
+//!
 //! A pure value; it knows neither topics nor tasks.
 
 use std::collections::VecDeque;
+
+/// Mark lists kept for reuse.
+const MOST_SPARE: usize = 64;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -19,6 +25,10 @@ pub(crate) struct CommitPipeline {
     /// Batches acknowledged, per writer.
     acknowledged: Vec<u64>,
     chunks: VecDeque<Chunk>,
+    /// Chunks that have left.
+    left: u64,
+    /// The number of the latest chunk of each input, counted from the first ever.
+    latest: Vec<u64>,
     /// Next offset that may be committed, per input; -1 while nothing of it is done.
     committable: Vec<i64>,
     /// Mark lists of finished chunks, for reuse.
@@ -44,6 +54,8 @@ impl CommitPipeline {
         CommitPipeline {
             acknowledged: Vec::new(),
             chunks: VecDeque::new(),
+            left: 0,
+            latest: vec![0; inputs],
             committable: vec![-1; inputs],
             spare: Vec::new(),
         }
@@ -57,11 +69,20 @@ impl CommitPipeline {
     /// Feeds a finished chunk: every record of `input` below `next_offset` went through its callback, and the effects of those
     /// since the last chunk are in batches up to `marks`.
     pub(crate) fn handle_chunk(&mut self, input: usize, next_offset: i64, marks: Vec<Mark>) {
-        self.chunks.push_back(Chunk {
-            input,
-            next_offset,
-            marks,
-        });
+        match self.latest_of(input) {
+            Some(latest) if marks.is_empty() || marks == latest.marks => {
+                latest.next_offset = next_offset;
+                self.keep(marks);
+            }
+            _ => {
+                self.latest[input] = self.left + self.chunks.len() as u64;
+                self.chunks.push_back(Chunk {
+                    input,
+                    next_offset,
+                    marks,
+                });
+            }
+        }
         self.advance();
     }
 
@@ -80,16 +101,30 @@ impl CommitPipeline {
         &self.committable
     }
 
+    /// The latest chunk of `input`, if it has not left.
+    fn latest_of(&mut self, input: usize) -> Option<&mut Chunk> {
+        let place = self.latest[input].checked_sub(self.left)?;
+        let chunk = self.chunks.get_mut(place as usize)?;
+        (chunk.input == input).then_some(chunk)
+    }
+
+    fn keep(&mut self, mut marks: Vec<Mark>) {
+        if self.spare.len() < MOST_SPARE {
+            marks.clear();
+            self.spare.push(marks);
+        }
+    }
+
     fn advance(&mut self) {
         while let Some(chunk) = self.chunks.front() {
             if !chunk.marks.iter().all(|mark| self.is_acknowledged(*mark)) {
                 return;
             }
-            if let Some(mut chunk) = self.chunks.pop_front() {
+            if let Some(chunk) = self.chunks.pop_front() {
+                self.left += 1;
                 let committable = &mut self.committable[chunk.input];
                 *committable = (*committable).max(chunk.next_offset);
-                chunk.marks.clear();
-                self.spare.push(chunk.marks);
+                self.keep(chunk.marks);
             }
         }
     }
@@ -135,6 +170,28 @@ mod tests {
         assert_eq!(pipeline.committable(), [-1, -1]);
         pipeline.handle_ack(1, 1);
         assert_eq!(pipeline.committable(), [-1, 5]);
+    }
+
+    #[test]
+    fn chunks_that_wait_for_nothing_more_do_not_pile_up() {
+        let mut pipeline = CommitPipeline::new(2);
+        pipeline.handle_chunk(0, 1, vec![mark(0, 1)]);
+        for offset in 2..1000 {
+            pipeline.handle_chunk(0, offset, Vec::new());
+            pipeline.handle_chunk(1, offset, Vec::new());
+        }
+        assert_eq!(pipeline.chunks.len(), 2);
+        pipeline.handle_chunk(1, 1000, vec![mark(0, 1)]);
+        pipeline.handle_chunk(1, 1001, vec![mark(0, 1)]);
+        assert_eq!(pipeline.chunks.len(), 3, "one for the batch that both wrote to");
+        assert_eq!(pipeline.committable(), [-1, -1]);
+        pipeline.handle_ack(0, 0);
+        assert_eq!(pipeline.committable(), [999, 1001]);
+        pipeline.handle_chunk(0, 1500, vec![mark(0, 2)]);
+        pipeline.handle_chunk(1, 1600, Vec::new());
+        assert_eq!(pipeline.committable(), [999, 1001], "behind the other input's");
+        pipeline.handle_ack(0, 1);
+        assert_eq!(pipeline.committable(), [1500, 1600]);
     }
 
     proptest! {

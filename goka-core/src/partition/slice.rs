@@ -16,13 +16,13 @@ use super::perform::perform;
 use super::run::Task;
 use crate::context::{ContextCore, MessageRef};
 use crate::graph::Handled;
-use crate::table::wall_ms;
+use crate::table::{Table, wall_ms};
 
-/// A slice ends after so many records or so much time, whichever comes first; the task then looks at everything else.
+/// A slice ends after so many records, so much time, or when its effects have no more room, whichever comes first; the task then looks at everything else.
 const SLICE_RECORDS: usize = 4096;
 const SLICE_TIME: Duration = Duration::from_millis(5);
-/// The clock is read once per so many records within a slice.
-const RECORDS_PER_CLOCK: usize = 16;
+/// The clock is read, and room for effects looked for, once per so many records within a slice.
+const RECORDS_PER_LOOK: usize = 16;
 
 /// Why a slice ended early, and the offset up to which everything went through, if that is known.
 type Failed = (Option<i64>, RunError);
@@ -62,6 +62,7 @@ impl Task {
             effects,
             scratch,
             writers,
+            producer,
             counts,
             ..
         } = self;
@@ -128,7 +129,11 @@ impl Task {
                 }
             }
             *records += 1;
-            if count % RECORDS_PER_CLOCK == 0 && now.elapsed() >= SLICE_TIME {
+            if count % RECORDS_PER_LOOK == 0
+                && (now.elapsed() >= SLICE_TIME
+                    || !producer.has_room()
+                    || table.as_ref().is_some_and(Table::wants_flush))
+            {
                 break;
             }
         }

@@ -34,9 +34,12 @@ pub(crate) async fn start(
     client: Client,
     graph: Arc<GroupGraphCore>,
     stores: Arc<dyn StoreBuilder>,
-    config: ProcessorConfig,
+    mut config: ProcessorConfig,
 ) -> Result<Started, RunError> {
     config.validate()?;
+    let shares = config.shares(graph.table_topic().is_some())?;
+    config.producer.buffer_bytes = Some(shares.producer);
+    config.fetcher.buffer_bytes = Some(shares.fetch);
     let topics = prepare(&client, &graph, &config.topics).await?;
     let producer = Producer::new(client.clone(), config.producer.clone())?;
     let member = GroupMember::join(client.clone(), group_config(&graph, &config))?;
@@ -46,9 +49,11 @@ pub(crate) async fn start(
     let mut commit_timer = tokio::time::interval(config.commit_interval);
     commit_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (group, partitions) = (graph.group().clone(), topics.partitions);
+    let input_fetcher = Fetcher::new(client.clone(), config.fetcher.clone())?;
     let launch = Launch {
-        input_fetcher: Fetcher::new(client.clone(), config.fetcher.clone())?,
-        table_fetcher: Fetcher::new(client.clone(), config.fetcher.clone())?,
+        table_fetcher: input_fetcher.beside(),
+        input_fetcher,
+        shares,
         client,
         graph,
         stores,
@@ -197,10 +202,8 @@ impl Driver {
     fn start_tasks(&mut self, (numbers, committed): (Vec<i32>, Option<OffsetsFound>)) -> Result<(), RunError> {
         let Some(committed) = committed else { return Ok(()) };
         self.commits.begin(&committed);
-        for number in numbers {
-            let task = self.launch.start(number, self.generation, &committed);
-            self.tasks.insert(number, task);
-        }
+        self.tasks
+            .extend(self.launch.start(&numbers, self.generation, &committed));
         self.tell_phase();
         Ok(())
     }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::ProcessorConfig;
 use crate::graph::GroupGraphCore;
+use crate::memory::Shares;
 use crate::partition::{OutputTopic, Start, TaskHandle, start_task};
 use crate::storage::StoreBuilder;
 use crate::table::{OpenTable, TableLimits};
@@ -33,13 +34,26 @@ pub(super) struct Launch {
     pub(super) producer: Producer,
     pub(super) input_fetcher: Fetcher,
     pub(super) table_fetcher: Fetcher,
+    pub(super) shares: Shares,
     pub(super) lease: Lease,
     pub(super) changed: mpsc::UnboundedSender<i32>,
 }
 
 impl Launch {
-    /// Starts the task of one partition number.
-    pub(super) fn start(&self, partition: i32, generation: i32, committed: &OffsetsFound) -> TaskHandle {
+    /// Starts the tasks of those partition numbers, which divide the memory among them.
+    pub(super) fn start(&self, numbers: &[i32], generation: i32, committed: &OffsetsFound) -> Vec<(i32, TaskHandle)> {
+        self.stores.set_cache_bytes(self.shares.per_store(numbers.len()));
+        let limits = self.limits(numbers.len());
+        let start = |&number: &i32| (number, self.start_one(number, (generation, committed), limits));
+        numbers.iter().map(start).collect()
+    }
+
+    fn start_one(
+        &self,
+        partition: i32,
+        (generation, committed): (i32, &OffsetsFound),
+        limits: TableLimits,
+    ) -> TaskHandle {
         let from = |topic: &Arc<str>| {
             let tp = TopicPartition::new(topic.clone(), partition);
             committed
@@ -59,7 +73,7 @@ impl Launch {
                 client: self.client.clone(),
                 stores: self.stores.clone(),
                 owner: self.graph.group().clone(),
-                limits: self.limits(),
+                limits,
                 delete_retention_ms: self.topics.delete_retention_ms,
             };
             (topic, how)
@@ -92,12 +106,12 @@ impl Launch {
             .collect()
     }
 
-    /// The budgets are for the instance; in the worst case it has every partition.
-    fn limits(&self) -> TableLimits {
-        let share = self.topics.partitions.max(1) as usize;
+    /// One table's part, among so many.
+    fn limits(&self, tables: usize) -> TableLimits {
+        let (cache_bytes, flush_bytes) = self.shares.per_table(tables);
         TableLimits {
-            cache_bytes: self.config.cache_bytes / share,
-            flush_bytes: (self.config.flush_bytes / share).max(1),
+            cache_bytes,
+            flush_bytes,
             flush_interval: self.config.flush_interval,
         }
     }

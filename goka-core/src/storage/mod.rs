@@ -158,11 +158,19 @@ pub trait StoreBuilder: Send + Sync + fmt::Debug + 'static {
     /// # Errors
     /// It is in use, or cannot be made.
     fn open(&self, name: StoreName<'_>) -> Result<Opened, StoreError>;
+
+    /// From now on each store that is opened may hold so many bytes in caches of its own. Builders whose stores have none, or
+    /// that were told otherwise, need nothing.
+    fn set_cache_bytes(&self, _bytes: usize) {}
 }
 
 impl StoreBuilder for Arc<dyn StoreBuilder> {
     fn open(&self, name: StoreName<'_>) -> Result<Opened, StoreError> {
         self.as_ref().open(name)
+    }
+
+    fn set_cache_bytes(&self, bytes: usize) {
+        self.as_ref().set_cache_bytes(bytes);
     }
 }
 

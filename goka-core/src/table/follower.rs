@@ -40,11 +40,21 @@ impl TableAccess for Arc<RwLock<Table>> {
     }
 }
 
+/// A batch that is being read: what it says beside its records.
+struct Reading {
+    bytes: u64,
+    leader_epoch: i32,
+    /// Up to where the log is read once the batch is; -1 if that is not known.
+    end: i64,
+}
+
 /// See the module's text.
 pub(crate) struct Follower {
     client: Client,
     fetch: PartitionFetch,
     cursor: Option<RecordCursor>,
+    /// The batch that the cursor is in, unless it is read to its end.
+    reading: Option<Reading>,
     recovery: Recovery,
     flush: Option<JoinHandle<FlushDone>>,
 }
@@ -58,6 +68,7 @@ impl Follower {
             client: client.clone(),
             fetch: fetcher.fetch(table.topic_partition().clone(), from, OffsetReset::Error),
             cursor: None,
+            reading: None,
             recovery: Recovery::new(Instant::now(), start, target),
             flush: None,
         }
@@ -88,8 +99,12 @@ impl Follower {
         tokio::select! {
             biased;
             done = flush_done(&mut self.flush) => self.end_flush(access, done),
+            () = std::future::ready(()), if !full && self.reading.is_some() => self.read_on(access),
             batch = self.fetch.next(), if !full => match batch {
-                Some(Ok(batch)) => self.read_batch(access, batch),
+                Some(Ok(batch)) => {
+                    self.begin(batch);
+                    self.read_on(access)
+                }
                 Some(Err(error)) => Err(access.with(|table| TableError::fetch(table.topic_partition(), error))),
                 None => Err(access.with(|table| TableError::no_offsets(table.topic_partition()))),
             },
@@ -126,30 +141,47 @@ impl Follower {
         self.end_flush(access, done)
     }
 
-    fn read_batch<A: TableAccess>(&mut self, access: &mut A, batch: FetchedBatch) -> Result<(), TableError> {
-        let now = Instant::now();
-        let (bytes, epoch) = (batch.records.len() as u64, batch.leader_epoch);
-        let end = end_of_log(&batch);
-        let cursor = match &mut self.cursor {
-            Some(cursor) => {
-                cursor.reset(batch);
-                cursor
-            }
-            none => none.insert(RecordCursor::new(batch, IsolationLevel::ReadUncommitted)),
+    fn begin(&mut self, batch: FetchedBatch) {
+        self.reading = Some(Reading {
+            bytes: batch.records.len() as u64,
+            leader_epoch: batch.leader_epoch,
+            end: end_of_log(&batch),
+        });
+        match &mut self.cursor {
+            Some(cursor) => cursor.reset(batch),
+            none => *none = Some(RecordCursor::new(batch, IsolationLevel::ReadUncommitted)),
+        }
+    }
+
+    /// Reads the batch to its end, or until so much is written that it should be flushed: a batch of a few kilobytes may
+    /// decompress to more than the table may hold.
+    fn read_on<A: TableAccess>(&mut self, access: &mut A) -> Result<(), TableError> {
+        let (Some(cursor), Some(reading)) = (&mut self.cursor, &mut self.reading) else {
+            return Ok(());
         };
-        let (position, records) = access.with(|table| {
+        let now = Instant::now();
+        let (position, records, is_read) = access.with(|table| {
             let mut records = 0;
-            while let Some(record) = cursor
-                .next_record()
-                .map_err(|error| TableError::fetch(table.topic_partition(), error))?
-            {
+            let is_read = loop {
+                if table.wants_flush() {
+                    break false;
+                }
+                let next = cursor.next_record();
+                let Some(record) = next.map_err(|error| TableError::fetch(table.topic_partition(), error))? else {
+                    break true;
+                };
                 table.stage(now, record.key.unwrap_or_default(), record.value);
                 records += 1;
-            }
-            table.handle_position(cursor.next_offset().max(end), epoch);
+            };
+            let end = if is_read { reading.end } else { -1 };
+            table.handle_position(cursor.next_offset().max(end), reading.leader_epoch);
             table.trim();
-            Ok((table.position(), records))
+            Ok((table.position(), records, is_read))
         })?;
+        let bytes = std::mem::take(&mut reading.bytes);
+        if is_read {
+            self.reading = None;
+        }
         let was_recovered = self.recovery.is_recovered();
         self.recovery.handle_progress(now, position, records, bytes);
         self.report(access, now, was_recovered);

@@ -201,7 +201,7 @@ impl Table {
     pub(crate) fn flush_due(&self, now: Instant) -> bool {
         matches!(self.flush, Flush::Idle)
             && self.overlay.is_dirty()
-            && (self.overlay.dirty_bytes() >= self.limits.flush_bytes || self.flush_at().is_some_and(|due| due <= now))
+            && (self.wants_flush() || self.flush_at().is_some_and(|due| due <= now))
     }
 
     /// When [`flush_due`](Table::flush_due) should be asked again for reasons of age.
@@ -212,9 +212,14 @@ impl Table {
         }
     }
 
+    /// Whether so much is written that a flush is due, now or after the one under way.
+    pub(crate) fn wants_flush(&self) -> bool {
+        self.overlay.dirty_bytes() >= self.limits.flush_bytes
+    }
+
     /// Whether a write must wait for the flush under way: two generations are all that is held.
     pub(crate) fn is_full(&self) -> bool {
-        !matches!(self.flush, Flush::Idle) && self.overlay.dirty_bytes() >= self.limits.flush_bytes
+        !matches!(self.flush, Flush::Idle) && self.wants_flush()
     }
 
     /// Seals what was written. `submitted_batches` is the number of changelog batches that hold these writes (a follower, whose

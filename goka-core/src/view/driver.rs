@@ -8,7 +8,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use kafka_wire::{Client, Fetcher, TopicPartition};
+use kafka_wire::{Client, Fetcher, FetcherConfig, TopicPartition};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -49,17 +49,24 @@ pub(crate) async fn start(
     stores: Arc<dyn StoreBuilder>,
     config: &ViewConfig,
 ) -> Result<StartedView, RunError> {
+    let shares = config.shares()?;
     let described = describe_table(&client, topic).await?;
     let topic: Arc<str> = topic.into();
-    let fetcher = Fetcher::new(client.clone(), config.fetcher.clone())?;
-    let share = described.partitions.max(1) as usize;
+    let fetcher = FetcherConfig {
+        buffer_bytes: Some(shares.fetch),
+        ..config.fetcher.clone()
+    };
+    let fetcher = Fetcher::new(client.clone(), fetcher)?;
+    let tables = described.partitions.max(1) as usize;
+    let (cache_bytes, flush_bytes) = shares.per_table(tables);
+    stores.set_cache_bytes(shares.per_store(tables));
     let how = OpenTable {
         client,
         stores,
         owner: config.owner.as_str().into(),
         limits: TableLimits {
-            cache_bytes: config.cache_bytes / share,
-            flush_bytes: (config.flush_bytes / share).max(1),
+            cache_bytes,
+            flush_bytes,
             flush_interval: config.flush_interval,
         },
         delete_retention_ms: described.delete_retention_ms,

@@ -20,6 +20,7 @@ use kafka_wire::{Client, ConfigError, FetcherConfig, Partitioner};
 pub use self::running::{Rows, RunningView, ViewError, ViewPartitionStats, ViewStats};
 use crate::codec::Codec;
 use crate::into_client::IntoClient;
+use crate::memory::{self, Shares, Wanted};
 use crate::partition::RunError;
 use crate::storage::StoreBuilder;
 
@@ -30,10 +31,14 @@ pub struct ViewConfig {
     pub owner: String,
     /// Age at which rows read are put into the store. Default 10 s.
     pub flush_interval: Duration,
-    /// Bytes of rows, over all partitions, that start a flush. Default 64 MiB.
-    pub flush_bytes: usize,
-    /// Bytes held in memory above the stores, over all partitions. Default 128 MiB.
-    pub cache_bytes: usize,
+    /// Bytes that the view may hold in memory, over all partitions: what is fetched and not read yet, rows above the stores, the
+    /// stores' caches. Default 256 MiB. A single batch larger than its share comes through all the same.
+    pub max_memory: usize,
+    /// Bytes of rows, over all partitions, that start a flush. Default `None`: a share of [`max_memory`](ViewConfig::max_memory).
+    pub flush_bytes: Option<usize>,
+    /// Bytes of rows held in memory above the stores, over all partitions. Default `None`: a share of
+    /// [`max_memory`](ViewConfig::max_memory).
+    pub cache_bytes: Option<usize>,
     /// How keys were spread over the table's partitions. Default [`Partitioner::Fnv1a`], goka's.
     pub partitioner: Partitioner,
     /// How the changelog is fetched.
@@ -45,11 +50,29 @@ impl Default for ViewConfig {
         ViewConfig {
             owner: "view".to_owned(),
             flush_interval: Duration::from_secs(10),
-            flush_bytes: 64 << 20,
-            cache_bytes: 128 << 20,
+            max_memory: memory::DEFAULT,
+            flush_bytes: None,
+            cache_bytes: None,
             partitioner: Partitioner::Fnv1a,
             fetcher: FetcherConfig::default(),
         }
+    }
+}
+
+impl ViewConfig {
+    /// How the memory is shared out.
+    ///
+    /// # Errors
+    /// It is too small.
+    fn shares(&self) -> Result<Shares, ConfigError> {
+        let wanted = Wanted {
+            table: true,
+            fetch: self.fetcher.buffer_bytes,
+            cache: self.cache_bytes,
+            flush: self.flush_bytes,
+            ..Wanted::default()
+        };
+        Shares::of(self.max_memory, wanted)
     }
 }
 

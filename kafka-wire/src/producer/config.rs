@@ -10,7 +10,7 @@ use crate::protocol::Compression;
 ///
 /// ```
 /// use kafka_wire::producer::ProducerConfig;
-/// let config = ProducerConfig { buffer_bytes: 16 << 20, ..ProducerConfig::default() };
+/// let config = ProducerConfig { buffer_bytes: Some(16 << 20), ..ProducerConfig::default() };
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Debug, Clone)]
@@ -23,8 +23,9 @@ pub struct ProducerConfig {
     pub batch_bytes: usize,
     /// Batches that one request carries, in bytes; also the largest record. Default 8 MiB.
     pub max_request_bytes: usize,
-    /// Bytes that may be unacknowledged before senders have to wait. Default 64 MiB.
-    pub buffer_bytes: usize,
+    /// Bytes that may be unacknowledged before senders have to wait. Default `None`: 64 MiB, or in a processor its share of
+    /// `max_memory`.
+    pub buffer_bytes: Option<usize>,
     /// Time from submission until a batch is given up. Default 120 s, as Java. A batch whose request is unanswered at that
     /// moment is decided by the answer, so its outcome comes at most `request_timeout` later.
     pub delivery_timeout: Duration,
@@ -45,7 +46,7 @@ impl Default for ProducerConfig {
             linger: Duration::from_millis(5),
             batch_bytes: 256 << 10,
             max_request_bytes: 8 << 20,
-            buffer_bytes: 64 << 20,
+            buffer_bytes: None,
             delivery_timeout: Duration::from_secs(120),
             request_timeout: Duration::from_secs(30),
             max_in_flight: 5,
@@ -54,6 +55,9 @@ impl Default for ProducerConfig {
         }
     }
 }
+
+/// What may be unacknowledged unless told otherwise.
+const BUFFER_BYTES: usize = 64 << 20;
 
 impl ProducerConfig {
     /// Checks every value.
@@ -66,7 +70,7 @@ impl ProducerConfig {
         let sizes = [
             ("batch_bytes", self.batch_bytes, 1, self.max_request_bytes.min(LARGEST)),
             ("max_request_bytes", self.max_request_bytes, 1, LARGEST),
-            ("buffer_bytes", self.buffer_bytes, self.batch_bytes, usize::MAX),
+            ("buffer_bytes", self.buffer_limit(), self.batch_bytes, usize::MAX),
             ("max_in_flight", self.max_in_flight, 1, 5),
         ];
         for (setting, value, least, most) in sizes {
@@ -86,6 +90,11 @@ impl ProducerConfig {
             }
         }
         Ok(())
+    }
+
+    /// Bytes that may be unacknowledged.
+    pub(super) fn buffer_limit(&self) -> usize {
+        self.buffer_bytes.unwrap_or(BUFFER_BYTES)
     }
 
     pub(super) fn compression_of(&self, topic: &str) -> Compression {
@@ -130,7 +139,7 @@ mod tests {
             (
                 "buffer_bytes",
                 ProducerConfig {
-                    buffer_bytes: 1,
+                    buffer_bytes: Some(1),
                     ..fine()
                 },
             ),

@@ -60,7 +60,7 @@ pub(super) enum Command {
 impl Commons {
     pub(super) fn new(config: ProducerConfig) -> Commons {
         Commons {
-            budget: Budget::new(config.buffer_bytes),
+            budget: Budget::new(config.buffer_limit()),
             buffers: BufferPool::default(),
             closed: AtomicBool::new(false),
             next_chain: AtomicU64::new(0),

@@ -93,7 +93,7 @@ impl TopicProducer {
         let text = format!(
             "{} of {} bytes are unacknowledged; wait for room, or raise buffer_bytes",
             commons.budget.used(),
-            commons.config.buffer_bytes
+            commons.config.buffer_limit()
         );
         ProduceError::new(ProduceErrorKind::BufferFull, text)
     }

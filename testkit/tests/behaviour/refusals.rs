@@ -86,7 +86,7 @@ pub(crate) async fn a_full_buffer_holds_senders_back_until_there_is_room(cluster
     let topic = cluster.topic(1, &[]).await;
     let cuts = Cuts::new();
     let config = ProducerConfig {
-        buffer_bytes: 64 << 10,
+        buffer_bytes: Some(64 << 10),
         batch_bytes: 8 << 10,
         ..ProducerConfig::default()
     };

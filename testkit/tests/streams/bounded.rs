@@ -47,10 +47,10 @@ async fn emit_profiles(app: &App) {
 /// Small budgets everywhere.
 fn small() -> ProcessorConfig {
     ProcessorConfig {
-        cache_bytes: 256 << 10,
-        flush_bytes: 256 << 10,
+        cache_bytes: Some(256 << 10),
+        flush_bytes: Some(256 << 10),
         producer: ProducerConfig {
-            buffer_bytes: 256 << 10,
+            buffer_bytes: Some(256 << 10),
             batch_bytes: 16 << 10,
             ..ProducerConfig::default()
         },

@@ -91,7 +91,7 @@ pub(crate) async fn a_missing_topic_is_named(cluster: Cluster) {
 pub(crate) async fn a_full_buffer_says_so_and_has_room_again(cluster: Cluster) {
     let topic = cluster.topic(1, &[]).await;
     let producer = ProducerConfig {
-        buffer_bytes: 64 << 10,
+        buffer_bytes: Some(64 << 10),
         batch_bytes: 16 << 10,
         linger: Duration::from_millis(200),
         ..ProducerConfig::default()
