@@ -66,6 +66,7 @@ impl Task {
             counts,
             ..
         } = self;
+        make_way();
         let timestamp = wall_ms();
         let Lane {
             edge,
@@ -121,6 +122,9 @@ impl Task {
                     Ok(performed) => {
                         counts.table_writes += performed.table_writes;
                         counts.emitted += performed.emitted;
+                        if writers.take_submitted() {
+                            make_way();
+                        }
                     }
                     Err(error) => {
                         let error = Box::new(error);
@@ -139,6 +143,13 @@ impl Task {
         }
         Ok(Some(cursor.next_offset()))
     }
+}
+
+/// Keeps a callback that blocks from blocking more than its partition. tokio keeps the task that was woken last, be it the
+/// producer's or a connection's, for the worker that woke it, and no other worker may take it over; one that does nothing takes
+/// its place, and sets it free.
+fn make_way() {
+    drop(tokio::spawn(async {}));
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

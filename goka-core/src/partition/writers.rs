@@ -34,6 +34,8 @@ pub(crate) struct Writers {
     writers: Vec<Writer>,
     /// Writers with effects of the present chunk.
     touched: Vec<u32>,
+    /// A batch was handed to the producer.
+    submitted: bool,
 }
 
 struct Writer {
@@ -65,6 +67,7 @@ impl Writers {
             outputs: outputs.collect(),
             writers: Vec::new(),
             touched: Vec::new(),
+            submitted: false,
         };
         // Number 0 stays the changelog's even where nothing is persisted; its batches are then never waited for.
         if let Some(changelog) = changelog {
@@ -122,7 +125,10 @@ impl Writers {
         if writer.batches != batch + 1 {
             writer.batches = batch + 1;
             writer.open_since = Some(now);
+            // Perhaps the one before had to go.
+            self.submitted = true;
         }
+        self.submitted |= !writer.inner.has_open();
         if !writer.touched {
             writer.touched = true;
             self.touched.push(number);
@@ -156,6 +162,11 @@ impl Writers {
                 batches: writer.batches,
             });
         }
+    }
+
+    /// Whether a batch was handed to the producer by an append since this was asked last.
+    pub(crate) fn take_submitted(&mut self) -> bool {
+        std::mem::take(&mut self.submitted)
     }
 
     /// Sends every batch that is open.

@@ -77,6 +77,11 @@ impl Cluster {
         self.embedded.as_ref().expect("the embedded kind")
     }
 
+    /// The brokers themselves, if they are the embedded kind.
+    pub(crate) fn embedded_broker(&self) -> Option<&EmbeddedBroker> {
+        self.embedded.as_ref()
+    }
+
     pub(crate) fn bootstrap(&self) -> &[String] {
         &self.bootstrap
     }

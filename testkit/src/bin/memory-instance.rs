@@ -1,0 +1,160 @@
+//! One instance of a group on slow stores, as a process of its own, so that its memory is its own.
+//!
+//! ```text
+//! memory-instance BROKERS TOPIC GROUP DIRECTORY MAX_MEMORY STUCK     MAX_MEMORY in MiB; STUCK is a partition, or -1
+//! ```
+//!
+//! A row is a count and the last value. Every fifth of a second a line tells the records worked off and the most memory that the
+//! process ever had, in KiB (`VmHWM`). The callback of the stuck partition stands still until a line comes in; when the input
+//! ends, the instance stops in order.
+
+use std::io::{BufRead as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use goka_core::storage::{
+    Checkpoint, Durability, KeyRange, Opened, PartitionStore, Row, RowIter, StoreBuilder, StoreError, StoreName,
+};
+use goka_core::{Bytes, ClientConfig, GroupGraph, Processor, ProcessorConfig, Running, Stopper};
+use storage_redb::Redb;
+
+/// How long a write into a store takes at least.
+const WRITE: Duration = Duration::from_millis(150);
+
+#[tokio::main(worker_threads = 3)]
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [brokers, topic, group, directory, max_memory, stuck] = arguments.as_slice() else {
+        return Err("usage: memory-instance BROKERS TOPIC GROUP DIRECTORY MAX_MEMORY STUCK".into());
+    };
+    let (stuck, released): (i32, _) = (stuck.parse()?, Arc::new(AtomicBool::new(false)));
+    let go = Arc::clone(&released);
+    let graph = GroupGraph::builder(group.as_str())
+        .persist(Bytes)
+        .input(topic.as_str(), Bytes, move |ctx, value| {
+            while ctx.partition() == stuck && !go.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let count = ctx.value()?.and_then(|row| row.first_chunk().copied());
+            let count = count.map_or(0, u64::from_be_bytes) + 1;
+            ctx.set_value(&[&count.to_be_bytes()[..], &value].concat())
+        })
+        .build()?;
+    let config = ProcessorConfig {
+        max_memory: max_memory.parse::<usize>()? << 20,
+        ..ProcessorConfig::default()
+    };
+    let stores = Slow(Redb::at(directory));
+    let running = Processor::new(ClientConfig::new(brokers.split(',')), graph, stores)?
+        .with_config(config)
+        .start()
+        .await?;
+    let stopper = running.stopper();
+    std::thread::spawn(move || listen(&released, &stopper));
+    let ended = tell(&running).await;
+    report(&format!("ended hwm={}", high_water_mark()));
+    Ok(ended?)
+}
+
+/// A line releases what is stuck; the end of the input, which also means that a test is gone, stops.
+fn listen(released: &AtomicBool, stopper: &Stopper) {
+    for _ in std::io::stdin().lock().lines() {
+        released.store(true, Ordering::Relaxed);
+    }
+    released.store(true, Ordering::Relaxed);
+    stopper.stop();
+}
+
+async fn tell<T>(running: &Running<T>) -> Result<(), goka_core::RunError> {
+    let ended = running.wait();
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            ended = &mut ended => return ended,
+            () = tokio::time::sleep(Duration::from_millis(200)) => {
+                if let Ok(stats) = running.stats().await {
+                    report(&format!("records={} hwm={}", stats.records(), high_water_mark()));
+                }
+            }
+        }
+    }
+}
+
+fn report(line: &str) {
+    // Nobody reads any more: the input ends as well, and with it this process.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The most memory that this process ever had, in KiB; 0 where the system does not tell.
+fn high_water_mark() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB"))
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Stores that take their time to write.
+#[derive(Debug)]
+struct Slow(Redb);
+
+struct SlowStore(Arc<dyn PartitionStore>);
+
+impl StoreBuilder for Slow {
+    fn open(&self, name: StoreName<'_>) -> Result<Opened, StoreError> {
+        let opened = self.0.open(name)?;
+        Ok(Opened {
+            store: Arc::new(SlowStore(opened.store)),
+            rebuilt: opened.rebuilt,
+        })
+    }
+
+    fn set_cache_bytes(&self, bytes: usize) {
+        self.0.set_cache_bytes(bytes);
+    }
+}
+
+impl PartitionStore for SlowStore {
+    fn get(&self, key: &[u8], into: &mut Vec<u8>) -> Result<bool, StoreError> {
+        self.0.get(key, into)
+    }
+
+    fn apply(&self, rows: &[Row<'_>], checkpoint: Checkpoint, durability: Durability) -> Result<(), StoreError> {
+        std::thread::sleep(WRITE);
+        self.0.apply(rows, checkpoint, durability)
+    }
+
+    fn load_sorted(
+        &self,
+        rows: &mut dyn Iterator<Item = (&[u8], &[u8])>,
+        checkpoint: Checkpoint,
+    ) -> Result<(), StoreError> {
+        std::thread::sleep(WRITE);
+        self.0.load_sorted(rows, checkpoint)
+    }
+
+    fn scan(&self, range: KeyRange) -> Result<RowIter, StoreError> {
+        self.0.scan(range)
+    }
+
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        self.0.checkpoint()
+    }
+
+    fn is_empty(&self) -> Result<bool, StoreError> {
+        self.0.is_empty()
+    }
+
+    fn wipe(&self) -> Result<(), StoreError> {
+        self.0.wipe()
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.0.sync()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.0.close()
+    }
+}
