@@ -3,6 +3,7 @@
 //! A damaged page shows as an error or as a panic. Either way the file is marked, so that the next opening sets it aside and the
 //! table is rebuilt from its changelog.
 
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -50,6 +51,51 @@ pub(crate) fn guarded<R>(f: impl FnOnce() -> Result<R, redb::Error>) -> Result<R
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
             Err(Failure::Panic(text.unwrap_or_else(|| "no message".to_owned())))
+        }
+    }
+}
+
+/// Something of redb's. A panic that damage caused leaves locks poisoned, so that even letting go of what redb gave can panic.
+pub(crate) struct Held<T>(Option<T>);
+
+impl<T> Held<T> {
+    pub(crate) fn new(held: T) -> Held<T> {
+        Held(Some(held))
+    }
+
+    /// Lets go of it.
+    pub(crate) fn release(mut self) -> Result<(), Failure> {
+        let held = self.0.take();
+        guarded(|| {
+            drop(held);
+            Ok(())
+        })
+    }
+}
+
+impl<T> Deref for Held<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("emptied only by what consumes it")
+    }
+}
+
+impl<T> DerefMut for Held<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("emptied only by what consumes it")
+    }
+}
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {
+        let held = self.0.take();
+        let released = guarded(|| {
+            drop(held);
+            Ok(())
+        });
+        if let Err(failure) = released {
+            tracing::debug!(%failure, "letting go of a damaged store");
         }
     }
 }

@@ -7,7 +7,7 @@ use goka_core::storage::{Opened, StoreError, StoreName};
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
 
 use crate::directory::DirectoryLock;
-use crate::guard::{Failure, guarded, mark, store_error};
+use crate::guard::{Failure, Held, guarded, mark, store_error};
 use crate::medium::{Backend, sync_directory_of};
 use crate::store::{META, RedbStore};
 use crate::{Redb, checkpoint, file_name};
@@ -57,7 +57,7 @@ impl From<Failure> for Refusal {
     }
 }
 
-fn inspect(builder: &Redb, path: &Path, name: StoreName<'_>) -> Result<(Database, Backend), Refusal> {
+fn inspect(builder: &Redb, path: &Path, name: StoreName<'_>) -> Result<(Held<Database>, Backend), Refusal> {
     if mark(path).exists() {
         return Err(Refusal::Damaged(
             "it was found damaged while it was last in use".to_owned(),
@@ -87,26 +87,32 @@ fn inspect(builder: &Redb, path: &Path, name: StoreName<'_>) -> Result<(Database
 }
 
 /// Opens or makes the file; a new one is given its tables and its name.
-fn create(builder: &Redb, path: &Path, name: StoreName<'_>) -> Result<(Database, Backend), Failure> {
+fn create(builder: &Redb, path: &Path, name: StoreName<'_>) -> Result<(Held<Database>, Backend), Failure> {
     guarded(|| {
         let backend = builder.medium.open(path)?;
         if is_unfinished(&backend)? {
             backend.set_len(0)?;
         }
+        let is_new = backend.len()? == 0;
         let database = Database::builder()
             .set_cache_size(builder.cache())
             .create_with_backend(backend.clone())?;
+        let mut database = Held::new(database);
+        if builder.verified && !is_new && !database.check_integrity()? {
+            // A crash can leave it so; all that is in use is as it was written.
+            tracing::debug!(path = %path.display(), "a store was put in order");
+        }
         let transaction = database.begin_write()?;
-        let is_new = {
+        let is_nameless = {
             let mut meta = transaction.open_table(META)?;
             transaction.open_table(crate::store::ROWS)?;
-            let is_new = meta.get("name")?.is_none();
-            if is_new {
+            let is_nameless = meta.get("name")?.is_none();
+            if is_nameless {
                 meta.insert("name", name.to_string().as_bytes())?;
             }
-            is_new
+            is_nameless
         };
-        match is_new {
+        match is_nameless {
             true => transaction.commit()?,
             false => transaction.abort()?,
         }

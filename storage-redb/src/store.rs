@@ -12,12 +12,14 @@ use redb::{
 
 use crate::checkpoint;
 use crate::directory::DirectoryLock;
-use crate::guard::{Failure, guarded, store_error};
+use crate::guard::{Failure, Held, guarded, store_error};
 use crate::medium::Backend;
 
 pub(crate) const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
 const CHECKPOINT: &str = "checkpoint";
+
+type Rows = Held<ReadOnlyTable<&'static [u8], &'static [u8]>>;
 
 /// Files below this are not worth compacting.
 const SMALL_FILE: u64 = 4 << 20;
@@ -31,8 +33,8 @@ pub(crate) struct RedbStore {
 
 struct Open {
     /// Read through by every get; replaced after each write. Declared first: it must be gone before the database.
-    rows: RwLock<ReadOnlyTable<&'static [u8], &'static [u8]>>,
-    database: Database,
+    rows: RwLock<Rows>,
+    database: Held<Database>,
     backend: Backend,
     _lock: Arc<DirectoryLock>,
 }
@@ -40,7 +42,7 @@ struct Open {
 impl RedbStore {
     pub(crate) fn new(
         path: PathBuf,
-        database: Database,
+        database: Held<Database>,
         backend: Backend,
         lock: Arc<DirectoryLock>,
     ) -> Result<RedbStore, Failure> {
@@ -86,8 +88,8 @@ impl RedbStore {
     }
 }
 
-fn reader(database: &Database) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>, redb::Error> {
-    Ok(database.begin_read()?.open_table(ROWS)?)
+fn reader(database: &Database) -> Result<Rows, redb::Error> {
+    Ok(Held::new(database.begin_read()?.open_table(ROWS)?))
 }
 
 fn write_checkpoint(transaction: &WriteTransaction, checkpoint: &Checkpoint) -> Result<(), redb::Error> {
@@ -150,12 +152,12 @@ impl PartitionStore for RedbStore {
         let end = range.end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let found = self.with(|open| {
             let rows = open.rows.read().unwrap_or_else(PoisonError::into_inner);
-            Ok(rows.range::<&[u8]>((start, end))?)
+            Ok(Held::new(rows.range::<&[u8]>((start, end))?))
         })?;
         let path = self.path.clone();
         let mut found = Some(found);
         Ok(Box::new(std::iter::from_fn(move || {
-            let next = guarded(|| match found.as_mut().and_then(Iterator::next) {
+            let next = guarded(|| match found.as_mut().and_then(|rows| rows.next()) {
                 Some(row) => {
                     let (key, value) = row?;
                     Ok(Some((key.value().to_vec(), value.value().to_vec())))
@@ -222,10 +224,6 @@ impl PartitionStore for RedbStore {
                 Err(failure) => tracing::debug!(path = %self.path.display(), %failure, "not compacted"),
             }
         }
-        guarded(|| {
-            drop(database);
-            Ok(())
-        })
-        .map_err(|failure| store_error(&self.path, &failure))
+        database.release().map_err(|failure| store_error(&self.path, &failure))
     }
 }

@@ -18,6 +18,8 @@ mod campaign;
 mod chance;
 #[path = "crash_images/cut.rs"]
 mod cut;
+#[path = "crash_images/damage.rs"]
+mod damage;
 #[path = "crash_images/disk.rs"]
 mod disk;
 #[path = "crash_images/history.rs"]
@@ -28,6 +30,10 @@ mod machine;
 mod trouble;
 #[path = "crash_images/verdict.rs"]
 mod verdict;
+
+use std::collections::BTreeMap;
+
+use crate::damage::{Damage, Outcome};
 
 /// A number from the environment.
 fn setting(name: &str, otherwise: u64) -> u64 {
@@ -90,4 +96,42 @@ fn a_disk_that_fails_is_an_error_that_names_the_file_and_loses_nothing() {
 #[test]
 fn a_full_disk_is_an_error_that_names_the_file_and_loses_nothing() {
     trouble::fill_disks();
+}
+
+#[test]
+fn a_damaged_file_opens_with_what_it_held_or_is_set_aside() {
+    let (histories, seed) = (setting("DAMAGED_HISTORIES", 5), setting("CRASH_IMAGES_SEED", 1));
+    let machine = machine::Machine::new(1 << 20);
+    let mut seen = BTreeMap::new();
+    for seed in seed..seed + histories {
+        damage::damage(seed, &machine, 100, |damage, outcome| {
+            assert_ne!(
+                outcome,
+                Outcome::Silent,
+                "CRASH_IMAGES_SEED={seed} DAMAGED_HISTORIES=1: {damage:?}"
+            );
+            *seen.entry((damage, outcome)).or_insert(0) += 1;
+        });
+    }
+    println!("{seen:?}");
+    for damage in Damage::ALL {
+        assert!(
+            seen.contains_key(&(damage, Outcome::SetAside)),
+            "{damage:?} never hit anything"
+        );
+    }
+}
+
+#[test]
+fn without_verification_damage_is_told_at_best() {
+    let machine = machine::Machine::that(false, 1 << 20);
+    let mut silent = 0;
+    let histories = setting("DAMAGED_HISTORIES", 3);
+    for seed in 1..=histories {
+        damage::damage(seed, &machine, 100, |_, outcome| {
+            silent += u32::from(outcome == Outcome::Silent)
+        });
+    }
+    println!("{silent} of {} damages are not noticed", histories * 100);
+    assert!(silent > 0, "then verifying is not worth its time");
 }

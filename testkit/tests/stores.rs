@@ -48,6 +48,10 @@ fn redb() -> Scratched {
     }
 }
 
+fn unverified(root: &Path) -> Redb {
+    Redb::at(root).verify_on_open(false)
+}
+
 /// The one file below `root` with this extension.
 fn file(root: &Path, extension: &str) -> Option<PathBuf> {
     let files = std::fs::read_dir(root.join("group"))
@@ -124,35 +128,61 @@ fn a_file_whose_making_was_interrupted_is_made_anew() {
 }
 
 #[test]
-fn a_file_of_another_table_is_not_taken_for_ours() {
-    let scratch = Scratch::new();
-    let store = open(&Redb::at(&scratch.0));
-    apply(&*store, &[(b"a", Some(b"1"))], 1);
-    store.close().unwrap();
-    let path = file(&scratch.0, "redb").unwrap();
-    std::fs::rename(&path, path.with_file_name("other-table-0.redb")).unwrap();
-    let name = StoreName {
-        topic: "other-table",
-        ..NAME
-    };
-    let opened = Redb::at(&scratch.0).open(name).unwrap();
-    assert!(
-        opened
-            .rebuilt
-            .expect("the mistake is told")
-            .contains("group/group-table-0")
-    );
-    assert!(opened.store.is_empty().unwrap());
+fn the_file_of_another_table_or_partition_is_not_taken_for_ours() {
+    let others = [
+        StoreName { owner: "else", ..NAME },
+        StoreName {
+            topic: "other-table",
+            ..NAME
+        },
+        StoreName { partition: 1, ..NAME },
+    ];
+    for name in others {
+        let scratch = Scratch::new();
+        let redb = Redb::at(&scratch.0);
+        let store = open(&redb);
+        apply(&*store, &[(b"a", Some(b"1"))], 1);
+        store.close().unwrap();
+        redb.open(name).unwrap().store.close().unwrap();
+        let path = |name: StoreName<'_>| scratch.0.join(format!("{name}.redb"));
+        std::fs::rename(path(NAME), path(name)).unwrap();
+        let opened = redb.open(name).unwrap();
+        let reason = opened.rebuilt.expect("the mistake is told");
+        assert!(
+            reason.contains("group/group-table-0, not of") && reason.contains("corrupt-0"),
+            "{reason}"
+        );
+        assert!(opened.store.is_empty().unwrap());
+    }
 }
 
-/// Damage in the middle of a file may go unnoticed until the page is read. Whatever it does, it must be an error or a rebuilt
-/// store, never a panic, and a store that reported damage must be rebuilt at the next opening.
+#[test]
+fn an_older_copy_of_a_file_is_what_it_was() {
+    let scratch = Scratch::new();
+    let redb = Redb::at(&scratch.0);
+    let store = open(&redb);
+    apply(&*store, &[(b"a", Some(b"1")), (b"b", Some(b"1"))], 2);
+    store.close().unwrap();
+    let path = file(&scratch.0, "redb").unwrap();
+    let older = std::fs::read(&path).unwrap();
+    let store = open(&redb);
+    apply(&*store, &[(b"a", Some(b"2")), (b"b", None)], 4);
+    store.close().unwrap();
+    std::fs::write(&path, older).unwrap();
+    let store = open(&redb);
+    assert_eq!(store.checkpoint().unwrap(), Some(checkpoint(2)));
+    let rows = [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"1".to_vec())];
+    assert_eq!(scan(&*store, KeyRange::all()), rows);
+}
+
+/// Unless it is verified, damage in the middle of a file may go unnoticed until the page is read. Whatever it does, it must be an error
+/// or a rebuilt store, never a panic, and a store that reported damage must be rebuilt at the next opening.
 #[test]
 fn a_file_damaged_anywhere_is_an_error_or_rebuilt_but_never_a_panic() {
     let mut rebuilt = 0;
     for round in 0..40u64 {
         let scratch = Scratch::new();
-        let store = open(&Redb::at(&scratch.0));
+        let store = open(&unverified(&scratch.0));
         let rows: Vec<_> = (0..2_000u32)
             .map(|number| (number.to_be_bytes(), [number as u8; 60]))
             .collect();
@@ -178,7 +208,7 @@ fn a_file_damaged_anywhere_is_an_error_or_rebuilt_but_never_a_panic() {
             _ => bytes.truncate(bytes.len() * round as usize / 41),
         }
         std::fs::write(&path, bytes).unwrap();
-        let Ok(opened) = Redb::at(&scratch.0).open(NAME) else {
+        let Ok(opened) = unverified(&scratch.0).open(NAME) else {
             continue;
         };
         if opened.rebuilt.is_some() {
@@ -194,7 +224,7 @@ fn a_file_damaged_anywhere_is_an_error_or_rebuilt_but_never_a_panic() {
         if failed {
             let _ = opened.store.close();
             drop(opened);
-            let again = Redb::at(&scratch.0).open(NAME).unwrap();
+            let again = unverified(&scratch.0).open(NAME).unwrap();
             assert!(again.rebuilt.is_some(), "damage was seen but the file is used again");
         }
     }

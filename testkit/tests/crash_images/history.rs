@@ -7,7 +7,7 @@ use goka_core::storage::{Durability, PartitionStore, Row, StoreError};
 use testkit::store_contract::checkpoint;
 
 use crate::chance::Chance;
-use crate::disk::{Disk, Event};
+use crate::disk::{Content, Disk, Event};
 use crate::machine::Machine;
 
 pub(crate) type Bytes = Arc<[u8]>;
@@ -35,6 +35,11 @@ impl Changelog {
 
     pub(crate) fn fold(&self, offset: usize) -> &Rows {
         &self.folds[offset]
+    }
+
+    /// The same, unless it is not that long.
+    pub(crate) fn get(&self, offset: i64) -> Option<&Rows> {
+        self.folds.get(usize::try_from(offset).ok()?)
     }
 
     /// What a table at `offset` lacks.
@@ -78,6 +83,8 @@ pub(crate) struct History {
     pub(crate) log: Changelog,
     pub(crate) steps: Vec<Step>,
     pub(crate) events: Vec<Event>,
+    /// What the disk holds in the end.
+    pub(crate) content: Content,
 }
 
 /// How a store is written to; a wrong one must be found out.
@@ -324,6 +331,7 @@ impl Life {
             log: self.log,
             steps: self.steps,
             events,
+            content: self.disk.content(),
         }
     }
 }

@@ -37,11 +37,21 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(cache_bytes: usize) -> Machine {
+        Machine::that(true, cache_bytes)
+    }
+
+    /// One that verifies files when it opens them, or not.
+    pub(crate) fn that(verifies: bool, cache_bytes: usize) -> Machine {
         let directory = Scratch::new();
         let disk = Arc::new(Mutex::new(Disk::default()));
         let inserted = Arc::clone(&disk);
-        let redb = Redb::at(&directory.0).cache_bytes(cache_bytes).kept_on(move |_| {
-            let disk = inserted.lock().unwrap_or_else(PoisonError::into_inner);
+        let redb = Redb::at(&directory.0).cache_bytes(cache_bytes).verify_on_open(verifies);
+        let redb = redb.kept_on(move |path| {
+            let mut disk = inserted.lock().unwrap_or_else(PoisonError::into_inner);
+            if path.with_extension("corrupt-0").exists() {
+                // It was set aside.
+                *disk = Disk::default();
+            }
             Ok(Box::new(disk.clone()))
         });
         Machine { redb, disk, directory }
@@ -51,6 +61,15 @@ impl Machine {
     pub(crate) fn open(&self, disk: &Disk) -> Result<Opened, StoreError> {
         *self.disk.lock().unwrap_or_else(PoisonError::into_inner) = disk.clone();
         self.redb.open(NAME)
+    }
+
+    /// The same, but a damaged store can be set aside.
+    pub(crate) fn open_file(&self, disk: &Disk) -> Result<Opened, StoreError> {
+        let path = self.directory.0.join("group/group-table-0.redb");
+        let _ = std::fs::remove_file(path.with_extension("corrupt-0"));
+        std::fs::create_dir_all(self.directory.0.join("group")).unwrap();
+        std::fs::write(&path, b"stands for what is on the disk").unwrap();
+        self.open(disk)
     }
 
     /// Whether a store on it was found damaged since this was last asked.
