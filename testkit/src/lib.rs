@@ -3,6 +3,7 @@
 
 pub mod broker;
 pub mod checker;
+pub mod crash;
 pub mod golden;
 pub mod proxy;
 pub mod store_contract;
