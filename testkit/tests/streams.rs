@@ -27,6 +27,8 @@ mod copartition;
 mod counting;
 #[path = "streams/crash.rs"]
 mod crash;
+#[path = "streams/crash_points.rs"]
+mod crash_points;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cuts.rs"]
 mod cuts;
@@ -38,6 +40,8 @@ mod emitting;
 mod errors;
 #[path = "streams/faults.rs"]
 mod faults;
+#[path = "streams/history.rs"]
+mod history;
 #[path = "streams/invariants.rs"]
 mod invariants;
 #[path = "streams/lifecycle.rs"]
@@ -50,6 +54,8 @@ mod rebalance;
 mod refused;
 #[path = "streams/trust.rs"]
 mod trust;
+#[path = "streams/under_fire.rs"]
+mod under_fire;
 #[path = "streams/views.rs"]
 mod views;
 
@@ -129,6 +135,23 @@ on_each_cluster! {
         a_member_that_slept_past_its_session_writes_nothing_more,
         a_killed_process_loses_nothing_and_its_store_is_a_prefix_of_the_changelog,
         when_one_of_two_processes_is_killed_the_other_goes_on_from_its_commits,
+    }
+    crash_points: {
+        a_death_within_a_callback_is_made_good,
+        a_death_between_writing_a_request_and_its_answer_is_made_good,
+        a_death_on_the_answer_to_a_write_is_made_good,
+        a_death_before_rows_are_stored_is_made_good,
+        a_death_while_rows_are_stored_is_made_good,
+        a_death_after_rows_were_stored_is_made_good,
+        a_death_before_a_commit_is_made_good,
+        a_death_on_the_way_of_a_commit_is_made_good,
+        a_death_within_recovery_after_a_death_is_made_good,
+        a_death_while_handing_over_is_made_good,
+    }
+    under_fire: {
+        connections_that_live_for_a_second_lose_and_double_nothing,
+        everything_a_network_does_at_once_loses_nothing,
+        two_processes_killed_at_random_repeat_only_what_was_not_committed,
     }
     trust: {
         a_foreign_write_is_noticed_and_counts,

@@ -46,7 +46,10 @@ impl Found {
 impl Cluster {
     /// Three embedded brokers; topics are replicated to all of them.
     pub(crate) async fn embedded() -> Cluster {
-        let broker = EmbeddedBroker::start(BrokerConfig::with_brokers(3)).await.unwrap();
+        let mut config = BrokerConfig::with_brokers(3);
+        // As `testkit/kafka/kafka` sets up the other kind: tests do not wait for the dead as long as users do.
+        config.groups.min_session_timeout = Duration::from_secs(1);
+        let broker = EmbeddedBroker::start(config).await.unwrap();
         let bootstrap = broker.bootstrap();
         let client = Client::new(ClientConfig::new(bootstrap.clone())).unwrap();
         Cluster {
@@ -80,6 +83,11 @@ impl Cluster {
     /// The brokers themselves, if they are the embedded kind.
     pub(crate) fn embedded_broker(&self) -> Option<&EmbeddedBroker> {
         self.embedded.as_ref()
+    }
+
+    /// Whether every commit can be read from `__consumer_offsets`, and not only the last one.
+    pub(crate) fn keeps_commits(&self) -> bool {
+        self.embedded.is_none()
     }
 
     pub(crate) fn bootstrap(&self) -> &[String] {

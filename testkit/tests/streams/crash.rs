@@ -14,14 +14,14 @@ use crate::app::{App, PARTITIONS, clicks, quick, ready, stop, truth};
 use crate::cluster::{Cluster, eventually, within};
 
 /// A process of the group; killed when dropped.
-struct Instance(Child);
+pub(crate) struct Instance(pub(crate) Child);
 
 impl Instance {
-    fn start(app: &App, directory: &Path) -> Instance {
+    pub(crate) fn start(app: &App, directory: &Path) -> Instance {
         Instance(Instance::command(app, directory).spawn().unwrap())
     }
 
-    fn command(app: &App, directory: &Path) -> Command {
+    pub(crate) fn command(app: &App, directory: &Path) -> Command {
         let arguments = [&app.cluster.bootstrap().join(","), &app.topic, &app.group];
         let mut command = Command::new(env!("CARGO_BIN_EXE_counting-instance"));
         command.args(arguments).arg(directory).stdin(Stdio::piped());
@@ -36,7 +36,7 @@ impl Instance {
         );
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
