@@ -10,6 +10,8 @@ use goka_core::storage::StoreError;
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
     _file: File,
+    /// Whoever removes the lock file does not remove this.
+    _directory: Option<File>,
 }
 
 impl DirectoryLock {
@@ -20,13 +22,27 @@ impl DirectoryLock {
         let path = root.join(".lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|error| failed("cannot open the lock file in", error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Arc::new(DirectoryLock { _file: file })),
-            Err(TryLockError::WouldBlock) => Err(StoreError::new(
-                format!("directory {}", root.display()),
-                "another instance is using it; give each instance a state directory of its own",
-            )),
-            Err(TryLockError::Error(error)) => Err(failed("cannot lock directory", error)),
-        }
+        lock(&file, root)?.map_err(|error| failed("cannot lock directory", error))?;
+        // Not every system opens directories, nor does every file system lock them.
+        let directory = match File::open(root) {
+            Ok(directory) => lock(&directory, root)?.is_ok().then_some(directory),
+            Err(_) => None,
+        };
+        Ok(Arc::new(DirectoryLock {
+            _file: file,
+            _directory: directory,
+        }))
+    }
+}
+
+/// Locks `file` at once, or fails because another has it; the inner error says that it cannot be locked at all.
+fn lock(file: &File, root: &Path) -> Result<std::io::Result<()>, StoreError> {
+    match file.try_lock() {
+        Ok(()) => Ok(Ok(())),
+        Err(TryLockError::WouldBlock) => Err(StoreError::new(
+            format!("directory {}", root.display()),
+            "another instance is using it; give each instance a state directory of its own",
+        )),
+        Err(TryLockError::Error(error)) => Ok(Err(error)),
     }
 }
