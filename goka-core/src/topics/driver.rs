@@ -162,10 +162,18 @@ async fn create(
         })
         .collect();
     let doing = |topic: &str| format!("create topic {topic} of group {}", graph.group());
-    let results = admin
-        .create_topics(&topics)
-        .await
-        .map_err(|error| TopicError::cluster(doing(""), error))?;
+    let results = match admin.create_topics(&topics).await {
+        Ok(results) => results,
+        // The next look tells whether they are there; creating twice creates once.
+        Err(error) if error.source.possibly_written() => {
+            tracing::warn!(%error, "no answer to the creation of topics; looking again");
+            return Ok(());
+        }
+        Err(error) => {
+            let names: Vec<&str> = plan.create.iter().map(|creation| &*creation.topic).collect();
+            return Err(TopicError::cluster(doing(&names.join(", ")), error));
+        }
+    };
     for ((topic, result), creation) in results.into_iter().zip(&plan.create) {
         match result {
             Ok(()) => {

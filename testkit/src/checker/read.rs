@@ -121,7 +121,7 @@ impl Reader {
     /// A broker does not answer, or the log cannot be read.
     pub async fn log(&self, topic: &str, partition: i32) -> Result<Log, ReadError> {
         let at = TopicPartition::new(topic, partition);
-        let (start, end) = self.bounds(&at).await?;
+        let (start, end) = self.bounds(topic, partition).await?;
         let mut log = Log {
             start,
             end,
@@ -140,7 +140,12 @@ impl Reader {
         Ok(log)
     }
 
-    async fn bounds(&self, at: &TopicPartition) -> Result<(i64, i64), ReadError> {
+    /// Where a partition begins and ends now.
+    ///
+    /// # Errors
+    /// A broker does not answer.
+    pub async fn bounds(&self, topic: &str, partition: i32) -> Result<(i64, i64), ReadError> {
+        let at = &TopicPartition::new(topic, partition);
         let admin = self.client.admin();
         let mut bounds = [0; 2];
         for (bound, spec) in bounds.iter_mut().zip([OffsetSpec::Earliest, OffsetSpec::Latest]) {

@@ -133,3 +133,20 @@ pub(crate) async fn crashing_brokers_and_moving_leaders_lose_nothing(cluster: Cl
     }
     stop(running).await;
 }
+
+/// Whoever starts while connections break must not end because nobody said whether its table was made.
+pub(crate) async fn a_table_whose_creation_was_not_answered_is_used(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let faults = app.cluster.broker().faults();
+    // The first request is lost with its connection, the second one is obeyed and its answer lost.
+    faults.inject(Fault::new(Api::CreateTopics).cut());
+    faults.inject(Fault::new(Api::CreateTopics).cut_before_answer());
+    let running = app.start(app.graph(), app.redb("a")).await;
+    ready(&running).await;
+    assert_eq!(faults.pending(), 0);
+    let clicks = clicks(100, 10);
+    app.click(&clicks).await;
+    app.until_committed().await;
+    assert_eq!(app.counts().await, truth(&clicks));
+    stop(running).await;
+}
