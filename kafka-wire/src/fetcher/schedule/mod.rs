@@ -145,6 +145,12 @@ impl Schedule {
             end_told: false,
         };
         self.slots.insert(id, slot);
+        // The others have less room now; whose bytes no longer leave any has to hear when they are taken.
+        let waiting = self.slots.iter().filter(|(_, slot)| slot.buffered > 0);
+        let waiting: Vec<u64> = waiting.map(|(id, _)| *id).collect();
+        for id in waiting {
+            self.note_room(id);
+        }
         self.follow_image(now, id);
         self.changed = true;
     }

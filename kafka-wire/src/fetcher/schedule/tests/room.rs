@@ -284,3 +284,25 @@ fn many_partitions_have_less_room_each_and_more_again_when_others_are_gone() {
     (1..4).for_each(|id| f.schedule.handle_removed(id));
     assert_eq!(ids(&f.request()), [0]);
 }
+
+#[test]
+fn a_partition_that_others_make_full_hears_when_its_bytes_are_taken() {
+    let mut f = with_config(|config| {
+        config.partition_max_bytes = LIMIT / 8;
+        config.partition_buffer_bytes = LIMIT / 4;
+    });
+    f.add(0);
+    let request = f.request();
+    f.answer(&request, vec![(0, much(0, LIMIT / 8))]);
+    assert_eq!(full(&f.events()), [], "alone, it has room for as much again");
+    (1..4).for_each(|id| f.add(id));
+    let full = full(&f.events());
+    let Some((0, excess)) = full.last().copied() else {
+        panic!("{full:?}: nobody asks its reader for what it takes");
+    };
+    let _ = f.requests();
+    f.take(0, excess);
+    let _ = f.events();
+    f.schedule.handle_memory(0);
+    assert!(f.schedule.slots[&0].has_room(f.schedule.partition_room()));
+}
