@@ -136,9 +136,12 @@ impl PartitionStore for RedbStore {
         self.write(Durability::Deferred, |transaction| {
             {
                 let mut table = transaction.open_table(ROWS)?;
+                // A cursor at the end fills page after page; inserting would go down the tree for each row.
+                let mut end = table.upper_bound_mut(Bound::<&[u8]>::Unbounded)?;
                 for (key, value) in rows {
-                    table.insert(key, value)?;
+                    end.insert_before(key, value)?;
                 }
+                end.close()?;
             }
             write_checkpoint(transaction, &checkpoint)
         })
