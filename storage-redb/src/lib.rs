@@ -19,6 +19,7 @@ mod directory;
 mod file_name;
 mod guard;
 mod medium;
+mod merge;
 mod open;
 mod store;
 

@@ -14,6 +14,7 @@ use crate::checkpoint;
 use crate::directory::DirectoryLock;
 use crate::guard::{Failure, Held, guarded, store_error};
 use crate::medium::Backend;
+use crate::merge;
 
 pub(crate) const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 pub(crate) const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
@@ -115,14 +116,9 @@ impl PartitionStore for RedbStore {
 
     fn apply(&self, rows: &[Row<'_>], checkpoint: Checkpoint, durability: Durability) -> Result<(), StoreError> {
         self.write(durability, |transaction| {
-            {
-                let mut table = transaction.open_table(ROWS)?;
-                for row in rows {
-                    match row.value {
-                        Some(value) => table.insert(row.key, value)?,
-                        None => table.remove(row.key)?,
-                    };
-                }
+            match merge::pays(transaction, rows)? {
+                true => merge::into_new_table(transaction, rows)?,
+                false => merge::into_table(transaction, rows)?,
             }
             write_checkpoint(transaction, &checkpoint)
         })
@@ -213,18 +209,20 @@ impl PartitionStore for RedbStore {
         else {
             return Ok(());
         };
-        let live = guarded(|| {
-            let table = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let stats = table.stats()?;
-            Ok(stats.stored_bytes() + stats.metadata_bytes())
-        });
-        let live = live.map_err(|failure| store_error(&self.path, &failure))?;
         let size = backend.len().unwrap_or(0);
-        if size > SMALL_FILE && live.saturating_mul(5) < size.saturating_mul(2) {
-            // A scan that is still read holds on to old pages; then the file stays as large as it is.
-            match guarded(|| Ok(database.compact()?)) {
-                Ok(_) => {}
-                Err(failure) => tracing::debug!(path = %self.path.display(), %failure, "not compacted"),
+        if size > SMALL_FILE {
+            let live = guarded(|| {
+                let stats = rows.read().unwrap_or_else(PoisonError::into_inner).stats()?;
+                Ok(stats.stored_bytes() + stats.metadata_bytes())
+            });
+            let live = live.map_err(|failure| store_error(&self.path, &failure))?;
+            drop(rows);
+            if live.saturating_mul(5) < size.saturating_mul(2) {
+                // A scan that is still read holds on to old pages; then the file stays as large as it is.
+                match guarded(|| Ok(database.compact()?)) {
+                    Ok(_) => {}
+                    Err(failure) => tracing::debug!(path = %self.path.display(), %failure, "not compacted"),
+                }
             }
         }
         database.release().map_err(|failure| store_error(&self.path, &failure))

@@ -25,7 +25,9 @@ pub fn check<B: StoreBuilder>(make: impl Fn() -> B) {
     an_empty_value_is_a_value_and_an_empty_key_a_key(&make());
     applying_the_same_again_changes_nothing(&make());
     a_bulk_load_is_read_back(&make());
+    many_rows_are_written_over_few(&make());
     a_scan_is_half_open_ordered_and_a_snapshot(&make());
+    a_scan_stays_a_snapshot_while_the_file_is_written_anew(&make());
     a_scan_shows_whole_transactions_while_others_write(&make());
     what_was_written_is_found_again_after_closing(&make());
     a_wiped_store_is_as_new(&make());
@@ -138,6 +140,67 @@ fn a_bulk_load_is_read_back(builder: &impl StoreBuilder) {
     );
     assert_eq!(store.checkpoint().expect("the store reads"), Some(checkpoint(5_000)));
     assert_eq!(get(&*store, &77u32.to_be_bytes()), Some(b"77".to_vec()));
+}
+
+fn many_rows_are_written_over_few(builder: &impl StoreBuilder) {
+    let store = open(builder);
+    let mut model = BTreeMap::new();
+    for round in 0..12u32 {
+        // Each round has keys of its own, keys of others, and deletions of both and of neither.
+        let numbers = (0..200u32).map(|step| (step * (round + 3)) % 900);
+        let rows: BTreeMap<_, _> = numbers
+            .map(|number| {
+                (
+                    number.to_be_bytes(),
+                    (number % 5 != round % 5).then(|| round.to_be_bytes()),
+                )
+            })
+            .collect();
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(key, value)| (&key[..], value.as_ref().map(|v| &v[..])))
+            .collect();
+        apply(&*store, &rows, i64::from(round));
+        for (key, value) in rows {
+            match value {
+                Some(value) => model.insert(key.to_vec(), value.to_vec()),
+                None => model.remove(key),
+            };
+        }
+        assert!(
+            scan(&*store, KeyRange::all()).into_iter().eq(model.clone()),
+            "in round {round}"
+        );
+        assert_eq!(
+            store.checkpoint().expect("the store reads"),
+            Some(checkpoint(i64::from(round)))
+        );
+    }
+}
+
+fn a_scan_stays_a_snapshot_while_the_file_is_written_anew(builder: &impl StoreBuilder) {
+    let store = open(builder);
+    let keys: Vec<_> = (0..300u32).map(u32::to_be_bytes).collect();
+    let write = |round: u8| {
+        let value = [round; 200];
+        let row = |key| Row {
+            key,
+            value: Some(&value),
+        };
+        let rows: Vec<_> = keys.iter().map(|key| row(key)).collect();
+        let written = store.apply(&rows, checkpoint(i64::from(round)), Durability::Immediate);
+        written.expect("the store writes");
+    };
+    write(0);
+    let mut under_way = store.scan(KeyRange::all()).expect("the store scans");
+    for round in 1..12 {
+        write(round);
+        // Pages that are free since the write before last may be used again.
+        for (_, value) in under_way.by_ref().take(20).map(|row| row.expect("the store reads")) {
+            assert_eq!(value, [0; 200], "in round {round}");
+        }
+    }
+    assert_eq!(under_way.count(), 80);
 }
 
 fn a_scan_is_half_open_ordered_and_a_snapshot(builder: &impl StoreBuilder) {
