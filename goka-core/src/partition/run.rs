@@ -40,6 +40,16 @@ use crate::table::{FlushDone, OpenTable, Table, TableError, flush_done, spawn_fl
 /// How often a waiting task looks whether the partition is still its own.
 pub(super) const LOOK_AT_LEASE: Duration = Duration::from_millis(200);
 
+/// Lets the other tasks of this worker run. tokio keeps whoever yields for the worker that it ran on; should a callback of another
+/// partition block that worker, the timer brings it to another one.
+async fn give_way() {
+    tokio::select! {
+        biased;
+        () = tokio::task::yield_now() => {}
+        () = tokio::time::sleep(LOOK_AT_LEASE) => {}
+    }
+}
+
 /// A task that works off its inputs.
 pub(super) struct Task {
     pub(super) partition: i32,
@@ -176,7 +186,7 @@ impl Task {
             if self.may_work() && self.next_batch()? {
                 self.work_slice()?;
                 self.publish();
-                tokio::task::yield_now().await;
+                give_way().await;
                 continue;
             }
             if self.holds_lease() {

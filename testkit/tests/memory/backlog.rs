@@ -5,7 +5,7 @@ use std::time::Duration;
 use kafka_wire::{Ack, Compression, PartitionWriter, Partitioner, Producer, ProducerConfig, TopicPartition};
 use tokio::sync::mpsc;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, unix_ms};
 
 /// Every key comes so often.
 pub(crate) const REPEATS: u64 = 10;
@@ -29,6 +29,7 @@ pub(crate) async fn write(cluster: &Cluster, partitions: i32, records: u64) -> B
     let (acks, answers) = mpsc::unbounded_channel();
     let mut writers = writers(&producers, &topic, partitions, &acks);
     let mut written = vec![0; partitions as usize];
+    let now = unix_ms();
     let (value, keys) = ([b'v'; 100], records / REPEATS);
     for number in 0..records {
         let key = format!("user-{}", number % keys);
@@ -39,7 +40,7 @@ pub(crate) async fn write(cluster: &Cluster, partitions: i32, records: u64) -> B
             producer.wait_for_room().await;
         }
         writers[partition]
-            .append(1_700_000_000_000, Some(key.as_bytes()), Some(&value), &[])
+            .append(now, Some(key.as_bytes()), Some(&value), &[])
             .unwrap();
         written[partition] += 1;
     }
