@@ -94,6 +94,17 @@ fn a_disk_that_fails_is_an_error_that_names_the_file_and_loses_nothing() {
 }
 
 #[test]
+fn a_disk_that_fails_while_a_store_recovers_on_it_is_an_error_and_loses_nothing() {
+    let mut failed = 0;
+    for seed in 1..=setting("RECOVERIES", 3) {
+        failed += trouble::fail_every_operation_of_a_recovery(seed, disk::Trouble::From);
+        failed += trouble::fail_every_operation_of_a_recovery(seed, disk::Trouble::Once);
+    }
+    println!("{failed} operations failed");
+    assert!(failed > 300, "{failed}");
+}
+
+#[test]
 fn a_full_disk_is_an_error_that_names_the_file_and_loses_nothing() {
     trouble::fill_disks();
 }

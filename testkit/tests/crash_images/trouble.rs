@@ -8,7 +8,7 @@ use testkit::store_contract::checkpoint;
 use crate::chance::Chance;
 use crate::cut::{Replay, Subset};
 use crate::disk::{Content, Disk, Trouble};
-use crate::history::{Batch, Bytes, Changelog, Step, rows};
+use crate::history::{Batch, Bytes, Changelog, History, Step, rows, together};
 use crate::machine::Machine;
 use crate::verdict::{self, Past, Place};
 
@@ -204,6 +204,43 @@ pub(crate) fn fail_every_operation(trouble: fn(u64) -> Trouble) -> u64 {
     }
     assert!(unnoticed * 3 < operations, "{unnoticed} of {operations} went unnoticed");
     operations
+}
+
+/// Fails each operation of opening what power cuts left of the history of `seed`. Tells how many there were.
+pub(crate) fn fail_every_operation_of_a_recovery(seed: u64, trouble: fn(u64) -> Trouble) -> u64 {
+    let (machine, history) = (Machine::new(1 << 20), History::of(seed, together));
+    let past = Past {
+        before: vec![None],
+        steps: &history.steps,
+    };
+    let (mut chance, mut failed) = (Chance::new(!seed), 0);
+    for _ in 0..6 {
+        let events = chance.below(history.events.len() as u64) as usize;
+        let mut replay = Replay::from(Content::default());
+        history.events[..events].iter().for_each(|event| replay.event(event));
+        let image = Subset::Half.image(&replay.durable, &replay.pending, &mut chance);
+        let places = past.possible(events);
+        for number in 0.. {
+            let disk = Disk::holding(image.clone());
+            disk.set_trouble(Some(trouble(number)));
+            let opened = machine.open(&disk);
+            let about = format!("seed {seed}, cut after {events} events, {:?}", trouble(number));
+            match opened {
+                Ok(opened) => drop(opened.store.close()),
+                Err(error) => names_the_file(&error, &about),
+            }
+            if disk.operations() <= number {
+                // It was over before.
+                break;
+            }
+            failed += 1;
+            assert!(!machine.take_mark(), "{about}: a failing disk is not a damaged file");
+            disk.set_trouble(None);
+            let found = verdict::open(&machine, &disk, &history.log, &places);
+            found.unwrap_or_else(|wrong| panic!("{about}: {wrong}"));
+        }
+    }
+    failed
 }
 
 /// Fills disks of every size that is too small.
