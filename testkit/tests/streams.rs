@@ -80,6 +80,7 @@ on_each_cluster! {
         without_its_state_everything_is_recovered,
     }
     damage: {
+        a_full_disk_ends_the_run_and_names_the_file_and_loses_nothing,
         a_directory_serves_one_instance,
         damaged_files_are_set_aside_and_rebuilt,
     }

@@ -1,9 +1,13 @@
 //! What becomes of damaged files, and of directories that two instances want.
 
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use goka_core::storage::StoreBuilder;
+use storage_redb::StorageBackend;
 
 use crate::app::{App, PARTITIONS, clicks, ready, stop, truth};
 use crate::cluster::{Cluster, eventually, within};
@@ -67,6 +71,102 @@ pub(crate) async fn damaged_files_are_set_aside_and_rebuilt(cluster: Cluster) {
         .count();
     // An empty file holds nothing to keep.
     assert!(aside >= 2, "{:?}", files(&app));
+}
+
+/// A file on a disk that can be full.
+#[derive(Debug)]
+struct OnFullDisk {
+    file: Mutex<File>,
+    full: Arc<AtomicBool>,
+}
+
+impl OnFullDisk {
+    fn room(&self) -> io::Result<()> {
+        match self.full.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn at(&self, offset: u64) -> io::Result<MutexGuard<'_, File>> {
+        let mut file = self.file.lock().unwrap();
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(file)
+    }
+}
+
+impl StorageBackend for OnFullDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.lock().unwrap().metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.at(offset)?.read_exact(out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.room()?;
+        self.file.lock().unwrap().set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.room()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.room()?;
+        self.at(offset)?.write_all(data)
+    }
+}
+
+pub(crate) async fn a_full_disk_ends_the_run_and_names_the_file_and_loses_nothing(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let clicks = clicks(1200, 100);
+    let full = Arc::new(AtomicBool::new(false));
+    let stores = || {
+        let full = Arc::clone(&full);
+        app.redb("a").kept_on(move |path| {
+            let mut how = OpenOptions::new();
+            let file = how.read(true).write(true).create(true).truncate(false).open(path)?;
+            Ok(Box::new(OnFullDisk {
+                file: Mutex::new(file),
+                full: Arc::clone(&full),
+            }))
+        })
+    };
+    app.click(&clicks[..400]).await;
+    let running = app.start(app.graph(), stores()).await;
+    ready(&running).await;
+    app.until_committed().await;
+    full.store(true, Ordering::SeqCst);
+    app.click(&clicks[400..800]).await;
+    app.until_committed().await;
+    let error = within("the run's end", running.stop()).await.unwrap_err().to_string();
+    assert!(error.contains(".redb") && error.contains("space"), "{error}");
+    // As long as there is no room it does not begin, and says so.
+    let refused = async {
+        let running = app.try_start(app.graph(), stores()).await?;
+        running.wait().await
+    };
+    let error = within("the next run's end", refused).await.unwrap_err().to_string();
+    assert!(error.contains(".redb") && error.contains("space"), "{error}");
+    full.store(false, Ordering::SeqCst);
+    app.click(&clicks[800..]).await;
+    let running = app.start(app.graph(), stores()).await;
+    ready(&running).await;
+    app.until_committed().await;
+    let truth = truth(&clicks);
+    assert_eq!(app.fold().await, truth);
+    for (user, count) in &truth {
+        assert_eq!(running.get(user).await.unwrap(), Some(*count), "{user}");
+    }
+    stop(running).await;
+    app.check_prefix(&app.state.join("a")).await;
+    assert!(
+        files(&app)
+            .iter()
+            .all(|path| !path.to_string_lossy().contains("corrupt"))
+    );
 }
 
 pub(crate) async fn a_directory_serves_one_instance(cluster: Cluster) {
