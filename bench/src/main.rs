@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Records that `load` and `produce` write; what `emit-sync` sends is 2,000 unless told.
     #[arg(long)]
     records: Option<u64>,
+    /// `count` writes the last value per key of each commit interval to its changelog, instead of every update.
+    #[arg(long)]
+    coalesce: bool,
     /// Compression of what is written: none, lz4 or snappy.
     #[arg(long, value_enum, default_value = "none")]
     compression: Codec,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use goka_core::{Bytes, GroupGraph, Int64, Output, Processor, Running, View};
+use goka_core::{Bytes, GroupGraph, Int64, Output, Processor, Running, Undecoded, View};
 use kafka_wire::admin::OffsetSpec;
 use kafka_wire::{Client, ClientConfig, IsolationLevel, TopicPartition};
 use storage_redb::Redb;
@@ -84,9 +84,8 @@ pub(crate) async fn forward(args: &Args, started: Instant) -> Result<Outcome, Fa
     let copy = out.clone();
     let graph = GroupGraph::builder(args.group.as_str())
         .output(&out)
-        .input(topic.as_str(), Bytes, move |ctx, value| {
-            let key = ctx.key().to_vec();
-            ctx.emit(&copy, &key, &value)
+        .input(topic.as_str(), Undecoded, move |ctx, ()| {
+            ctx.emit(&copy, ctx.key(), ctx.bytes().unwrap_or_default())
         })
         .build()?;
     let running = Processor::new(client, graph, Redb::at(&args.state))?.start().await?;
@@ -100,9 +99,13 @@ pub(crate) async fn forward(args: &Args, started: Instant) -> Result<Outcome, Fa
 }
 
 fn counter(args: &Args, topic: &str) -> Result<GroupGraph<Int64>, Failure> {
-    let graph = GroupGraph::builder(args.group.as_str())
-        .persist(Int64)
-        .input(topic, Bytes, |ctx, _value| {
+    let graph = GroupGraph::builder(args.group.as_str()).persist(Int64);
+    let graph = match args.coalesce {
+        true => graph.coalesced(),
+        false => graph,
+    };
+    let graph = graph
+        .input(topic, Undecoded, |ctx, ()| {
             let count = ctx.value()?.unwrap_or(0) + 1;
             ctx.set_value(&count)
         })

@@ -49,7 +49,7 @@ mod view;
 
 #[cfg(feature = "json")]
 pub use codec::Json;
-pub use codec::{Bytes, Codec, CodecError, Int64, Nullable, Utf8};
+pub use codec::{Bytes, Codec, CodecError, Int64, Nullable, Undecoded, Utf8};
 pub use context::{CallbackError, CallbackErrorKind, Context, RecordMeta};
 pub use emitter::{EmitError, EmitFailure, EmitFailures, Emitter, EmitterConfig};
 pub use graph::{Builder, GraphError, GroupGraph, Loop, Output, Stateless, TopicNameError, group_table};

@@ -19,6 +19,8 @@ mod changelog;
 #[allow(dead_code, reason = "shared with another suite")]
 #[path = "behaviour/cluster.rs"]
 mod cluster;
+#[path = "streams/coalescing.rs"]
+mod coalescing;
 #[path = "streams/compaction.rs"]
 mod compaction;
 #[path = "streams/copartition.rs"]
@@ -61,7 +63,14 @@ mod views;
 
 on_each_cluster! {
     bounded: {
+        callbacks_go_on_while_a_store_takes_seconds_to_write,
         offsets_are_committed_before_the_store_has_the_rows_but_not_without_bound,
+    }
+    coalescing: {
+        a_coalesced_changelog_gets_the_last_value_of_each_interval,
+        a_killed_process_with_a_coalesced_changelog_loses_nothing,
+        rows_set_with_headers_keep_their_place_among_coalesced_ones,
+        two_members_that_hand_over_coalesced_tables_count_exactly,
     }
     compaction: {
         a_store_that_was_away_for_less_reads_what_it_missed,
@@ -168,6 +177,9 @@ on_each_cluster! {
 }
 
 on_the_embedded_cluster! {
+    coalescing: {
+        offsets_wait_for_coalesced_rows,
+    }
     bounded: {
         records_wait_in_the_broker_while_an_output_takes_none,
         records_wait_in_the_broker_while_the_changelog_takes_none,

@@ -21,7 +21,7 @@ pub use int64::Int64;
 #[cfg(feature = "json")]
 pub use json::Json;
 pub use nullable::Nullable;
-pub use text::{Bytes, Utf8};
+pub use text::{Bytes, Undecoded, Utf8};
 
 /// Turns values into bytes and back.
 ///
@@ -31,7 +31,7 @@ pub use text::{Bytes, Utf8};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a codec",
     label = "a codec is needed here",
-    note = "the codecs of this crate are Int64, Utf8, Bytes, Nullable and, with the feature `json`, Json",
+    note = "the codecs of this crate are Int64, Utf8, Bytes, Undecoded, Nullable and, with the feature `json`, Json",
     note = "a group without `.persist(codec)` has no table: `value`, `set_value` and `delete` need one"
 )]
 pub trait Codec: Clone + Send + Sync + 'static {

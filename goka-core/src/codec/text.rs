@@ -1,4 +1,4 @@
-//! Text and plain bytes: goka's `codec.String` and `codec.Bytes`.
+//! Text and plain bytes: goka's `codec.String` and `codec.Bytes`, and bytes that nobody copies.
 
 use super::{Codec, CodecError};
 
@@ -40,6 +40,25 @@ impl Codec for Bytes {
 
     fn decode(&self, bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
         Ok(bytes.to_vec())
+    }
+}
+
+/// Bytes that are left where they are: for inputs whose callback does not need the value, or reads it in place with
+/// [`Context::bytes`](crate::Context::bytes), which saves a copy per record. For outputs and tables it is [`Bytes`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Undecoded;
+
+impl Codec for Undecoded {
+    type Value = ();
+    type Borrowed = [u8];
+
+    fn encode(&self, value: &[u8], into: &mut Vec<u8>) -> Result<(), CodecError> {
+        into.extend_from_slice(value);
+        Ok(())
+    }
+
+    fn decode(&self, _bytes: &[u8]) -> Result<(), CodecError> {
+        Ok(())
     }
 }
 

@@ -175,6 +175,11 @@ impl<'e> EffectRef<'e> {
         self.entry.timestamp
     }
 
+    /// Whether it has neither headers nor a timestamp.
+    pub(crate) fn is_plain(self) -> bool {
+        self.entry.headers.is_empty() && self.entry.timestamp.is_none()
+    }
+
     /// Calls `with` with the headers in order, duplicates kept. Up to eight of them need no allocation.
     pub(crate) fn with_headers<R>(self, with: impl FnOnce(&[Header<'e>]) -> R) -> R {
         const ON_STACK: usize = 8;

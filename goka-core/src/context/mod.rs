@@ -116,6 +116,11 @@ impl<'a, T> Context<'a, T> {
             .map_err(|error| CallbackError::new(CallbackErrorKind::Malformed, "the record's key is not text", error))
     }
 
+    /// The record's value as it came, not decoded; `None` if it has none.
+    pub fn bytes(&self) -> Option<&'a [u8]> {
+        self.core.message.value
+    }
+
     /// The record's headers in their order, duplicates kept. They are parsed while they are walked.
     pub fn headers(&self) -> Headers<'a> {
         self.core.message.headers

@@ -44,6 +44,7 @@ pub struct Builder<T> {
     group: Arc<str>,
     table: T,
     has_table: bool,
+    coalesces: bool,
     inputs: Vec<InputEdge>,
     // More than one is an error of `build`.
     loops: Vec<(OutputEdge, InputEdge)>,
@@ -99,6 +100,7 @@ impl Builder<Stateless> {
             group,
             table: Stateless,
             has_table: false,
+            coalesces: false,
             inputs: Vec::new(),
             loops: Vec::new(),
             outputs: Vec::new(),
@@ -111,10 +113,24 @@ impl Builder<Stateless> {
             group: self.group,
             table: codec,
             has_table: true,
+            coalesces: false,
             inputs: self.inputs,
             loops: self.loops,
             outputs: self.outputs,
         }
+    }
+}
+
+impl<T: Codec> Builder<T> {
+    /// Writes rows of the group table to its changelog once per commit interval, each with its last value, instead of every
+    /// update: far fewer records where keys are updated often. Off by default.
+    ///
+    /// Nothing else changes for the group itself: its callbacks see every update at once, and an offset is committed only when the
+    /// changelog has acknowledged the rows that its record wrote. Views and other readers of the table skip the values in between, and
+    /// see an update up to a commit interval later. A row that is set with headers or a timestamp is written at once.
+    pub fn coalesced(mut self) -> Builder<T> {
+        self.coalesces = true;
+        self
     }
 }
 
@@ -189,6 +205,7 @@ impl<T: Clone + Send + Sync + 'static> Builder<T> {
         let core = GroupGraphCore {
             group: self.group,
             table_topic,
+            coalesces: self.coalesces,
             inputs: self.inputs,
             input_topics,
             outputs: self.outputs,

@@ -54,6 +54,7 @@ pub struct GroupGraph<T = Stateless> {
 pub(crate) struct GroupGraphCore {
     group: Arc<str>,
     table_topic: Option<Arc<str>>,
+    coalesces: bool,
     // In the order of declaration, the loop last: also the order of goka's subscription.
     inputs: Vec<InputEdge>,
     input_topics: Vec<Arc<str>>,
@@ -134,6 +135,11 @@ impl GroupGraphCore {
 
     pub(crate) fn table_topic(&self) -> Option<&Arc<str>> {
         self.table_topic.as_ref()
+    }
+
+    /// Whether the changelog gets only the last value per key of each commit interval.
+    pub(crate) fn coalesces(&self) -> bool {
+        self.coalesces
     }
 
     pub(crate) fn loop_topic(&self) -> Option<&Arc<str>> {

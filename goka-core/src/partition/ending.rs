@@ -19,9 +19,10 @@ impl Task {
     /// Waits until everything appended is acknowledged. No input is taken meanwhile.
     pub(super) async fn settle(&mut self) -> Result<(), RunError> {
         if self.holds_lease() {
+            self.close_window(Instant::now())?;
             self.writers.flush();
         }
-        while !self.writers.is_settled() && self.holds_lease() {
+        while !self.is_settled() && self.holds_lease() {
             tokio::select! {
                 Some(ack) = self.acks.recv() => self.handle_ack(ack)?,
                 () = tokio::time::sleep(LOOK_AT_LEASE) => {}
@@ -34,7 +35,7 @@ impl Task {
     /// Gives how to end if it was asked to meanwhile; the table is gone then, and its store closed.
     pub(super) async fn recover_again(&mut self) -> Result<Option<Close>, RunError> {
         self.settle().await?;
-        if !self.writers.is_settled() {
+        if !self.is_settled() {
             // The lease ran out meanwhile; the group's word comes next.
             return Ok(None);
         }
@@ -77,12 +78,12 @@ impl Task {
     pub(super) async fn drain(&mut self) -> Result<(), RunError> {
         self.settle().await?;
         self.publish();
-        if !self.writers.is_settled() || self.foreign_write {
+        if !self.is_settled() || self.foreign_write {
             // Not ours any more, or not a prefix of the changelog: the store keeps its last checkpoint, which is true.
             return self.abandon().await;
         }
         while self.table.as_ref().is_some_and(|table| !table.is_flushed()) {
-            self.drive_flush(Instant::now(), true);
+            self.drive_flush(Instant::now(), true)?;
             let done = flush_done(&mut self.flush).await;
             self.finish_flush(done)?;
         }

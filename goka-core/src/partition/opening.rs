@@ -34,6 +34,8 @@ pub(crate) struct Start {
     pub(crate) table_fetcher: Fetcher,
     pub(crate) producer: Producer,
     pub(crate) linger: Duration,
+    /// How long the changelog may do without rows that are overwritten meanwhile, if the graph coalesces them.
+    pub(crate) window: Option<Duration>,
     pub(crate) lease: Lease,
     /// The group's generation in which the partition is ours.
     pub(crate) generation: i32,

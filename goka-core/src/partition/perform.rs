@@ -18,7 +18,7 @@ pub(crate) struct Performed {
     pub(crate) emitted: u64,
 }
 
-/// Performs `effects`; `timestamp` (milliseconds) is given to records whose effect names none.
+/// Performs `effects`; with `coalesce`, rows without headers or a timestamp of their own reach the changelog later; `timestamp` (milliseconds) is given to records whose effect names none.
 ///
 /// # Errors
 /// A record is larger than the topic allows.
@@ -26,6 +26,7 @@ pub(crate) fn perform(
     effects: &Effects,
     table: &mut Option<Table>,
     writers: &mut Writers,
+    coalesce: bool,
     now: Instant,
     timestamp: i64,
 ) -> Result<Performed, ProduceError> {
@@ -34,6 +35,13 @@ pub(crate) fn perform(
         let at = effect.timestamp().unwrap_or(timestamp);
         let (key, value) = (effect.key(), effect.value());
         match effect.target() {
+            Target::Table if coalesce && effect.is_plain() => {
+                writers.announce_changelog(key, value)?;
+                if let Some(table) = table {
+                    table.stage_unlogged(now, key, value);
+                }
+                performed.table_writes += 1;
+            }
             Target::Table => {
                 effect.with_headers(|headers| writers.append_changelog(now, at, key, value, headers))?;
                 if let Some(table) = table {

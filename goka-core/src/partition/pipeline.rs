@@ -42,6 +42,9 @@ pub(crate) struct Mark {
     pub(crate) batches: u64,
 }
 
+/// Stands for the number of a batch that is not known yet; see [`CommitPipeline::resolve`].
+pub(crate) const LATER: u64 = u64::MAX;
+
 #[derive(Debug)]
 struct Chunk {
     input: usize,
@@ -93,6 +96,15 @@ impl CommitPipeline {
             self.acknowledged.resize(writer + 1, 0);
         }
         self.acknowledged[writer] = self.acknowledged[writer].max(batch + 1);
+        self.advance();
+    }
+
+    /// Marks of `writer` that said [`LATER`] wait for its first `batches` batches.
+    pub(crate) fn resolve(&mut self, writer: u32, batches: u64) {
+        let marks = self.chunks.iter_mut().flat_map(|chunk| &mut chunk.marks);
+        for mark in marks.filter(|mark| mark.writer == writer && mark.batches == LATER) {
+            mark.batches = batches;
+        }
         self.advance();
     }
 
@@ -170,6 +182,24 @@ mod tests {
         assert_eq!(pipeline.committable(), [-1, -1]);
         pipeline.handle_ack(1, 1);
         assert_eq!(pipeline.committable(), [-1, 5]);
+    }
+
+    #[test]
+    fn a_batch_that_is_not_known_yet_is_waited_for() {
+        let mut pipeline = CommitPipeline::new(1);
+        pipeline.handle_chunk(0, 10, vec![mark(1, 1), mark(0, LATER)]);
+        pipeline.handle_chunk(0, 20, vec![mark(0, LATER)]);
+        pipeline.handle_chunk(0, 30, Vec::new());
+        pipeline.handle_ack(0, 0);
+        pipeline.handle_ack(1, 0);
+        assert_eq!(pipeline.committable(), [-1]);
+        pipeline.resolve(0, 2);
+        pipeline.handle_chunk(0, 40, vec![mark(0, LATER)]);
+        assert_eq!(pipeline.committable(), [-1]);
+        pipeline.handle_ack(0, 1);
+        assert_eq!(pipeline.committable(), [30]);
+        pipeline.resolve(0, 2);
+        assert_eq!(pipeline.committable(), [40], "nothing more was written");
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(super) struct Task {
     pub(super) lanes: Vec<Lane>,
     pub(super) next_lane: usize,
     pub(super) table: Option<Table>,
+    /// How long the changelog does without rows that may be overwritten meanwhile; `None` writes each at once.
+    pub(super) window: Option<Duration>,
     pub(super) flush: Option<JoinHandle<FlushDone>>,
     pub(super) effects: Effects,
     pub(super) scratch: Vec<u8>,
@@ -137,6 +139,7 @@ impl Task {
             lanes,
             next_lane: 0,
             table,
+            window: start.window,
             flush: None,
             effects: Effects::default(),
             scratch: Vec::new(),
@@ -182,7 +185,11 @@ impl Task {
             {
                 return Ok(close);
             }
-            self.drive_flush(Instant::now(), false);
+            let now = Instant::now();
+            if self.window_end().is_some_and(|end| end <= now) {
+                self.close_window(now)?;
+            }
+            self.drive_flush(now, false)?;
             if self.may_work() && self.next_batch()? {
                 self.work_slice()?;
                 self.publish();
@@ -273,27 +280,60 @@ impl Task {
         }
     }
 
-    /// Sealing sends the changelog's open batch, which only the owner may.
+    /// Sealing sends the changelog's open batch, and the rows it lacks before that, which only the owner may.
     fn may_seal(&self) -> bool {
-        self.writers.is_settled() || self.holds_lease()
+        self.is_settled() || self.holds_lease() && (self.is_logged() || self.producer.has_room())
+    }
+
+    /// Whether everything is written to the changelog and the outputs, and acknowledged.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_logged() && self.writers.is_settled()
+    }
+
+    fn is_logged(&self) -> bool {
+        self.table.as_ref().is_none_or(|table| table.unlogged_since().is_none())
+    }
+
+    /// When the rows that the changelog lacks are written to it; `None` while there are none, or they may not be.
+    fn window_end(&self) -> Option<Instant> {
+        let since = self.table.as_ref().and_then(Table::unlogged_since)?;
+        let end = since + self.window.unwrap_or_default();
+        (self.holds_lease() && self.producer.has_room()).then_some(end)
+    }
+
+    /// Writes the rows that the changelog lacks, each with its last value; what waits for them waits for those batches from now on.
+    pub(super) fn close_window(&mut self, now: Instant) -> Result<(), RunError> {
+        let Some(table) = &mut self.table else { return Ok(()) };
+        if table.unlogged_since().is_none() {
+            return Ok(());
+        }
+        let (writers, timestamp) = (&mut self.writers, wall_ms());
+        table.log(|key, value| writers.append_changelog(now, timestamp, key, value, &[]))?;
+        self.pipeline.resolve(CHANGELOG, writers.changelog_batches());
+        Ok(())
     }
 
     /// Seals and starts a flush when its time has come; `all` does not wait for that time.
-    pub(super) fn drive_flush(&mut self, now: Instant, all: bool) {
-        let may_seal = self.may_seal();
-        let (Some(table), Some(how)) = (&mut self.table, &self.how) else {
-            return;
-        };
+    pub(super) fn drive_flush(&mut self, now: Instant, all: bool) -> Result<(), RunError> {
         if self.flush.is_some() || self.foreign_write {
-            return;
+            return Ok(());
         }
-        if may_seal && !table.is_flushing() && (all || table.flush_due(now)) {
+        let is_due = |table: &Table| !table.is_flushing() && (all || table.flush_due(now));
+        let seals = self.table.as_ref().is_some_and(is_due) && self.may_seal();
+        if seals {
+            self.close_window(now)?;
+        }
+        let (Some(table), Some(how)) = (&mut self.table, &self.how) else {
+            return Ok(());
+        };
+        if seals {
             let batches = self.writers.cut_changelog();
             table.seal(batches);
         }
         self.flush = table
             .take_job(now, wall_ms(), all)
             .map(|job| spawn_flush(&how.client, job));
+        Ok(())
     }
 
     pub(super) fn finish_flush(&mut self, done: FlushDone) -> Result<(), RunError> {
@@ -313,6 +353,7 @@ impl Task {
             .filter(|_| self.flush.is_none() && self.may_seal());
         let wake_at = flush_at
             .into_iter()
+            .chain(self.window_end())
             .chain([Instant::now() + LOOK_AT_LEASE])
             .min()
             .unwrap_or_else(Instant::now);

@@ -18,7 +18,8 @@ use crate::context::{ContextCore, MessageRef};
 use crate::graph::Handled;
 use crate::table::{Table, wall_ms};
 
-/// A slice ends after so many records, so much time, or when its effects have no more room, whichever comes first; the task then looks at everything else.
+/// A slice ends after so many records, so much time, or when its effects have no more room, whichever comes first; the task then
+/// looks at everything else.
 const SLICE_RECORDS: usize = 4096;
 const SLICE_TIME: Duration = Duration::from_millis(5);
 /// The clock is read, and room for effects looked for, once per so many records within a slice.
@@ -59,6 +60,7 @@ impl Task {
             graph,
             lanes,
             table,
+            window,
             effects,
             scratch,
             writers,
@@ -118,7 +120,7 @@ impl Task {
                 }
             }
             if !effects.is_empty() {
-                match perform(effects, table, writers, now, timestamp) {
+                match perform(effects, table, writers, window.is_some(), now, timestamp) {
                     Ok(performed) => {
                         counts.table_writes += performed.table_writes;
                         counts.emitted += performed.emitted;

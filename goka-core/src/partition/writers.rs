@@ -10,7 +10,7 @@ use kafka_wire::protocol::batch::Header;
 use kafka_wire::{Ack, PartitionWriter, Partitioner, Permit, ProduceError, Producer, TopicPartition};
 use tokio::sync::mpsc;
 
-use super::pipeline::Mark;
+use super::pipeline::{LATER, Mark};
 
 /// The number of the changelog's writer.
 pub(crate) const CHANGELOG: u32 = 0;
@@ -34,6 +34,8 @@ pub(crate) struct Writers {
     writers: Vec<Writer>,
     /// Writers with effects of the present chunk.
     touched: Vec<u32>,
+    /// Rows of the present chunk that the changelog gets later.
+    later: bool,
     /// A batch was handed to the producer.
     submitted: bool,
 }
@@ -67,6 +69,7 @@ impl Writers {
             outputs: outputs.collect(),
             writers: Vec::new(),
             touched: Vec::new(),
+            later: false,
             submitted: false,
         };
         // Number 0 stays the changelog's even where nothing is persisted; its batches are then never waited for.
@@ -86,6 +89,25 @@ impl Writers {
         headers: &[Header<'_>],
     ) -> Result<(), ProduceError> {
         self.append(CHANGELOG, now, timestamp, key, value, headers)
+    }
+
+    /// Notes that the chunk has a changelog record that is appended only later, once its window ends.
+    ///
+    /// # Errors
+    /// The record is larger than a batch may be.
+    pub(crate) fn announce_changelog(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), ProduceError> {
+        if let Some(changelog) = self.writers.get(CHANGELOG as usize) {
+            changelog.inner.check(Some(key), value, &[])?;
+        }
+        self.later = true;
+        Ok(())
+    }
+
+    /// Changelog batches begun so far.
+    pub(crate) fn changelog_batches(&self) -> u64 {
+        self.writers
+            .get(CHANGELOG as usize)
+            .map_or(0, |changelog| changelog.batches)
     }
 
     /// Appends a record for output number `output`, into the partition that its key belongs to.
@@ -157,9 +179,17 @@ impl Writers {
         for number in self.touched.drain(..) {
             let writer = &mut self.writers[number as usize];
             writer.touched = false;
+            if number != CHANGELOG || !self.later {
+                marks.push(Mark {
+                    writer: number,
+                    batches: writer.batches,
+                });
+            }
+        }
+        if std::mem::take(&mut self.later) {
             marks.push(Mark {
-                writer: number,
-                batches: writer.batches,
+                writer: CHANGELOG,
+                batches: LATER,
             });
         }
     }

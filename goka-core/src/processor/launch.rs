@@ -89,6 +89,7 @@ impl Launch {
             table_fetcher: self.table_fetcher.clone(),
             producer: self.producer.clone(),
             linger: self.config.producer.linger,
+            window: self.graph.coalesces().then_some(self.config.commit_interval),
             lease: self.lease.clone(),
             generation,
             changed: self.changed.clone(),

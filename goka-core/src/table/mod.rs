@@ -63,6 +63,8 @@ pub(crate) struct Table {
     acknowledged_batches: u64,
     flush: Flush,
     oldest_write: Option<Instant>,
+    /// When the first row was written that the changelog did not get at once.
+    unlogged_since: Option<Instant>,
     last_durable: Option<Instant>,
 }
 
@@ -109,6 +111,7 @@ impl Table {
             acknowledged_batches: 0,
             flush: Flush::Idle,
             oldest_write: None,
+            unlogged_since: None,
             last_durable: None,
         }
     }
@@ -149,6 +152,28 @@ impl Table {
     pub(crate) fn stage(&mut self, now: Instant, key: &[u8], value: Option<&[u8]>) {
         self.oldest_write.get_or_insert(now);
         self.overlay.stage(key, value);
+    }
+
+    /// Writes a row that the changelog gets with [`log`](Table::log), which must come before the next [`seal`](Table::seal).
+    pub(crate) fn stage_unlogged(&mut self, now: Instant, key: &[u8], value: Option<&[u8]>) {
+        self.oldest_write.get_or_insert(now);
+        self.unlogged_since.get_or_insert(now);
+        self.overlay.stage_unlogged(key, value);
+    }
+
+    /// Since when the changelog lacks rows; `None` if it has all.
+    pub(crate) fn unlogged_since(&self) -> Option<Instant> {
+        self.unlogged_since
+    }
+
+    /// Gives the rows that the changelog lacks to `append`, each with its last value.
+    ///
+    /// # Errors
+    /// What `append` said.
+    pub(crate) fn log<E>(&mut self, append: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>) -> Result<(), E> {
+        self.overlay.log(append)?;
+        self.unlogged_since = None;
+        Ok(())
     }
 
     /// Feeds the acknowledgement of changelog batch number `batch` (from 0, in order).

@@ -47,6 +47,8 @@ pub(crate) struct Overlay {
     /// Slots written in the active generation, each once.
     dirty: Vec<u32>,
     dirty_bytes: usize,
+    /// Slots whose value the changelog lacks; one that has it meanwhile may still be here, or be here twice.
+    unlogged: Vec<u32>,
     bytes: usize,
     /// The generation that collects writes now. 0 is "never written", so it starts at 1.
     active: u64,
@@ -63,6 +65,8 @@ struct Slot {
     value: Option<Vec<u8>>,
     /// The generation of the last write; 0 for a row that came from the store.
     generation: u64,
+    /// The changelog lacks the value.
+    unlogged: bool,
     /// Read since the clock hand passed.
     referenced: AtomicBool,
     occupied: bool,
@@ -77,6 +81,7 @@ impl Overlay {
             free: Vec::new(),
             dirty: Vec::new(),
             dirty_bytes: 0,
+            unlogged: Vec::new(),
             bytes: 0,
             active: 1,
             applied: 0,
@@ -101,6 +106,37 @@ impl Overlay {
 
     /// Writes a row (`None` deletes it) into the active generation.
     pub(crate) fn stage(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let number = self.write(key, value);
+        self.slots[number as usize].unlogged = false;
+    }
+
+    /// Writes a row that the changelog gets later, with the value that it has then; see [`log`](Overlay::log).
+    pub(crate) fn stage_unlogged(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let number = self.write(key, value);
+        let slot = &mut self.slots[number as usize];
+        if !slot.unlogged {
+            slot.unlogged = true;
+            self.unlogged.push(number);
+        }
+    }
+
+    /// Gives each row that the changelog lacks to `append`, once and with its last value, in the order of their first writes.
+    ///
+    /// # Errors
+    /// What `append` said; the rows after it are still lacking.
+    pub(crate) fn log<E>(&mut self, mut append: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>) -> Result<(), E> {
+        for number in &self.unlogged {
+            let slot = &mut self.slots[*number as usize];
+            if slot.unlogged {
+                append(&slot.key, slot.value.as_deref())?;
+                slot.unlogged = false;
+            }
+        }
+        self.unlogged.clear();
+        Ok(())
+    }
+
+    fn write(&mut self, key: &[u8], value: Option<&[u8]>) -> u32 {
         let hash = self.hasher.hash_one(key);
         let number = match self.find(hash, key) {
             Some(number) => {
@@ -115,6 +151,7 @@ impl Overlay {
             self.dirty.push(number);
             self.dirty_bytes += slot.size();
         }
+        number
     }
 
     /// Remembers a row that was just read from the store.
@@ -125,8 +162,10 @@ impl Overlay {
         }
     }
 
-    /// Copies out what the active generation wrote and starts the next one. `None` if it wrote nothing.
+    /// Copies out what the active generation wrote and starts the next one. `None` if it wrote nothing. The changelog must lack
+    /// none of it.
     pub(crate) fn seal(&mut self) -> Option<SealedRows> {
+        debug_assert!(self.unlogged.is_empty(), "the store would be ahead of the changelog");
         if self.dirty.is_empty() {
             return None;
         }
@@ -219,6 +258,7 @@ impl Overlay {
             key: key.into(),
             value: value.map(<[u8]>::to_vec),
             generation: 0,
+            unlogged: false,
             referenced: AtomicBool::new(true),
             occupied: true,
         };
@@ -257,6 +297,7 @@ impl Slot {
             key: Box::default(),
             value: None,
             generation: 0,
+            unlogged: false,
             referenced: AtomicBool::new(false),
             occupied: false,
         }
@@ -337,6 +378,51 @@ mod tests {
         overlay.stage(b"a", None);
         overlay.cache(b"a", b"old");
         assert_eq!(overlay.get(b"a"), Lookup::Deleted);
+    }
+
+    #[test]
+    fn rows_that_the_changelog_lacks_are_given_to_it_once_with_their_last_values() {
+        let logged = |overlay: &mut Overlay| {
+            let mut rows = Vec::new();
+            let log = overlay.log(|key, value| {
+                rows.push((key.to_vec(), value.map(<[u8]>::to_vec)));
+                Ok::<_, ()>(())
+            });
+            log.unwrap();
+            rows
+        };
+        let row = |key: &str, value: Option<&str>| (key.into(), value.map(Into::into));
+        let mut overlay = Overlay::new();
+        overlay.stage_unlogged(b"b", Some(b"1"));
+        overlay.stage_unlogged(b"a", Some(b"2"));
+        overlay.stage_unlogged(b"b", Some(b"3"));
+        overlay.stage_unlogged(b"c", Some(b"4"));
+        overlay.stage_unlogged(b"c", None);
+        overlay.stage(b"a", Some(b"written at once"));
+        assert_eq!(logged(&mut overlay), [row("b", Some("3")), row("c", None)]);
+        assert_eq!(logged(&mut overlay), []);
+        overlay.stage_unlogged(b"a", Some(b"5"));
+        overlay.stage(b"a", Some(b"6"));
+        overlay.stage_unlogged(b"a", Some(b"7"));
+        assert_eq!(logged(&mut overlay), [row("a", Some("7"))]);
+        assert_eq!(sealed(&mut overlay).len(), 3);
+    }
+
+    #[test]
+    fn a_row_that_the_changelog_refused_is_still_lacking() {
+        let mut overlay = Overlay::new();
+        overlay.stage_unlogged(b"a", Some(b"1"));
+        overlay.stage_unlogged(b"b", Some(b"2"));
+        let refused = overlay.log(|key, _| if key == b"b" { Err(()) } else { Ok(()) });
+        assert_eq!(refused, Err(()));
+        let mut left = Vec::new();
+        overlay
+            .log(|key, _| {
+                left.push(key.to_vec());
+                Ok::<_, ()>(())
+            })
+            .unwrap();
+        assert_eq!(left, [b"b"]);
     }
 
     #[derive(Debug, Clone)]

@@ -110,6 +110,22 @@ impl PartitionWriter {
         Ok(batch)
     }
 
+    /// Whether a record could be appended, which a caller that appends it only later wants to know at once.
+    ///
+    /// # Errors
+    /// `RecordTooLarge`.
+    pub fn check(&self, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header<'_>]) -> Result<(), ProduceError> {
+        self.check_bound(BatchBuilder::size_upper_bound(key, value, headers))
+    }
+
+    fn check_bound(&self, bound: usize) -> Result<(), ProduceError> {
+        let most = self.door.commons.config.max_request_bytes;
+        match HEADER_LEN + bound > most {
+            true => Err(too_large(bound, most).at(&self.topic_partition)),
+            false => Ok(()),
+        }
+    }
+
     /// Submits the open batch, if there is one. It is answered by an [`Ack`] with its number.
     pub fn flush(&mut self) {
         let Some(Open { builder, charge, .. }) = self.open.take() else {
@@ -166,14 +182,11 @@ impl PartitionWriter {
     /// Begins a batch that a record of `bound` bytes fits into.
     #[cold]
     fn begin(&mut self, bound: usize) -> Result<(), ProduceError> {
-        let commons = &self.door.commons;
-        if HEADER_LEN + bound > commons.config.max_request_bytes {
-            return Err(too_large(bound, commons.config.max_request_bytes).at(&self.topic_partition));
-        }
+        self.check_bound(bound)?;
         if self.abandoned {
             return Err(ProduceError::abandoned().at(&self.topic_partition));
         }
-        if commons.is_closed() {
+        if self.door.commons.is_closed() {
             return Err(ProduceError::closed().at(&self.topic_partition));
         }
         self.flush();

@@ -3,6 +3,7 @@
 //! ```text
 //! counting-instance BROKERS TOPIC GROUP DIRECTORY [OPTION..]   runs until it is killed, or its standard input ends
 //!
+//!   --coalesce         counts whose changelog gets the last value of each commit interval
 //!   --chain            chained rows (`testkit::checker::Chain`) instead of counts
 //!   --output TOPIC     emits each chained row
 //!   --die POINT:N      ends itself when it reaches a point (`testkit::crash`) for the n-th time
@@ -34,6 +35,7 @@ struct Told {
     group: String,
     directory: String,
     chain: bool,
+    coalesce: bool,
     output: Option<String>,
     trigger: Trigger,
     connector: Arc<dyn Connector>,
@@ -61,6 +63,7 @@ fn told(mut words: impl Iterator<Item = String>) -> Result<Told, Failure> {
         group: next().ok_or(USAGE)?,
         directory: next().ok_or(USAGE)?,
         chain: false,
+        coalesce: false,
         output: None,
         trigger: Trigger::never(),
         connector: Arc::new(TcpConnector),
@@ -70,6 +73,7 @@ fn told(mut words: impl Iterator<Item = String>) -> Result<Told, Failure> {
     while let Some(option) = next() {
         match option.as_str() {
             "--chain" => told.chain = true,
+            "--coalesce" => told.coalesce = true,
             "--stop" => told.stop = true,
             "--output" => told.output = next(),
             "--session" => told.session = Duration::from_millis(next().ok_or(USAGE)?.parse()?),
@@ -87,14 +91,13 @@ fn told(mut words: impl Iterator<Item = String>) -> Result<Told, Failure> {
 
 fn counted(told: &Told) -> Result<GroupGraph<Int64>, Failure> {
     let trigger = told.trigger.clone();
-    let graph =
-        GroupGraph::builder(told.group.as_str())
-            .persist(Int64)
-            .input(told.topic.as_str(), Utf8, move |ctx, _| {
-                trigger.callback();
-                let count = ctx.value()?.unwrap_or(0) + 1;
-                ctx.set_value(&count)
-            });
+    let graph = GroupGraph::builder(told.group.as_str()).persist(Int64);
+    let graph = if told.coalesce { graph.coalesced() } else { graph };
+    let graph = graph.input(told.topic.as_str(), Utf8, move |ctx, _| {
+        trigger.callback();
+        let count = ctx.value()?.unwrap_or(0) + 1;
+        ctx.set_value(&count)
+    });
     Ok(graph.build()?)
 }
 

@@ -27,6 +27,7 @@ pub(crate) struct App {
     pub(crate) group: String,
     pub(crate) table: String,
     pub(crate) state: PathBuf,
+    pub(crate) coalesced: bool,
 }
 
 impl App {
@@ -45,18 +46,25 @@ impl App {
             group,
             table,
             state,
+            coalesced: false,
         }
+    }
+
+    /// One whose changelog gets only the last value per key of each commit interval.
+    pub(crate) async fn coalesced(cluster: Cluster) -> App {
+        let mut app = App::new(cluster).await;
+        app.coalesced = true;
+        app
     }
 
     /// The graph that counts: one row per key.
     pub(crate) fn graph(&self) -> GroupGraph<Int64> {
-        let graph =
-            GroupGraph::builder(self.group.as_str())
-                .persist(Int64)
-                .input(self.topic.as_str(), Utf8, |ctx, _| {
-                    let count = ctx.value()?.unwrap_or(0) + 1;
-                    ctx.set_value(&count)
-                });
+        let graph = GroupGraph::builder(self.group.as_str()).persist(Int64);
+        let graph = if self.coalesced { graph.coalesced() } else { graph };
+        let graph = graph.input(self.topic.as_str(), Utf8, |ctx, _| {
+            let count = ctx.value()?.unwrap_or(0) + 1;
+            ctx.set_value(&count)
+        });
         graph.build().unwrap()
     }
 

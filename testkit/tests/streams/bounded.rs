@@ -1,5 +1,6 @@
 //! Memory is bounded, and whoever is full waits (I8); offsets do not wait for stores.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -177,16 +178,84 @@ pub(crate) async fn offsets_are_committed_before_the_store_has_the_rows_but_not_
     everything_arrives(&app, running).await;
 }
 
+/// Flushes run beside the callbacks: those see nothing of a write that takes seconds, as long as there is room.
+pub(crate) async fn callbacks_go_on_while_a_store_takes_seconds_to_write(cluster: Cluster) {
+    const WRITES_TAKE: Duration = Duration::from_secs(3);
+    let app = App::new(cluster).await;
+    let (held, called) = (Held::default(), Arc::new(AtomicU64::new(0)));
+    let calls = Arc::clone(&called);
+    let graph = GroupGraph::builder(app.group.as_str()).persist(Utf8).input(
+        app.topic.as_str(),
+        Utf8,
+        move |ctx, profile: String| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            ctx.set_value(&profile)
+        },
+    );
+    let processor = Processor::new(app.cluster.new_client(), graph.build().unwrap(), held.clone()).unwrap();
+    let config = ProcessorConfig {
+        flush_interval: Duration::from_millis(100),
+        ..quick()
+    };
+    let running = within("a processor's start", processor.with_config(config).start())
+        .await
+        .unwrap();
+    ready(&running).await;
+    let release = held.hold();
+    let done = AtomicBool::new(false);
+    let emitting = async {
+        let emitter = within("an emitter", Emitter::new(app.cluster.new_client(), &app.topic, Utf8))
+            .await
+            .unwrap();
+        let mut emitted = 0u64;
+        while !done.load(Ordering::SeqCst) {
+            drop(emitter.emit(format!("user-{}", emitted % 500), "profile").unwrap());
+            emitted += 1;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        within("the last acknowledgement", emitter.finish()).await.unwrap();
+        emitted
+    };
+    let watching = async {
+        eventually("a write that is held up", async || held.waiting() == PARTITIONS as u64).await;
+        let (until, mut longest) = (Instant::now() + WRITES_TAKE, Duration::ZERO);
+        let (mut seen, mut since) = (called.load(Ordering::SeqCst), Instant::now());
+        while Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let now = called.load(Ordering::SeqCst);
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+            longest = longest.max(since.elapsed());
+        }
+        assert_eq!(held.waiting(), PARTITIONS as u64, "the writes are still held up");
+        done.store(true, Ordering::SeqCst);
+        longest
+    };
+    let (emitted, longest) = tokio::join!(emitting, watching);
+    assert!(
+        longest < WRITES_TAKE / 2,
+        "no callback ran for {longest:?} while stores were being written"
+    );
+    eventually("every callback", async || called.load(Ordering::SeqCst) == emitted).await;
+    app.until_committed().await;
+    assert_eq!(held.waiting(), PARTITIONS as u64, "offsets do not wait for stores");
+    drop(release);
+    stop(running).await;
+}
+
 /// Stores whose writes wait for a word.
 #[derive(Debug, Clone, Default)]
 struct Held {
     inner: Memory,
     gate: Arc<(Mutex<bool>, Condvar)>,
+    waiting: Arc<AtomicU64>,
 }
 
 struct HeldStore {
     inner: Arc<dyn PartitionStore>,
     gate: Arc<(Mutex<bool>, Condvar)>,
+    waiting: Arc<AtomicU64>,
 }
 
 impl Held {
@@ -194,6 +263,11 @@ impl Held {
     fn hold(&self) -> Release {
         *self.gate.0.lock().unwrap() = true;
         Release(Arc::clone(&self.gate))
+    }
+
+    /// Writes that wait.
+    fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::SeqCst)
     }
 }
 
@@ -212,6 +286,7 @@ impl StoreBuilder for Held {
         let store = HeldStore {
             inner: opened.store,
             gate: Arc::clone(&self.gate),
+            waiting: Arc::clone(&self.waiting),
         };
         Ok(Opened {
             store: Arc::new(store),
@@ -222,12 +297,14 @@ impl StoreBuilder for Held {
 
 impl HeldStore {
     fn pass(&self) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
         drop(
             self.gate
                 .1
                 .wait_while(self.gate.0.lock().unwrap(), |held| *held)
                 .unwrap(),
         );
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

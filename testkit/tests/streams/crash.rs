@@ -25,6 +25,7 @@ impl Instance {
         let arguments = [&app.cluster.bootstrap().join(","), &app.topic, &app.group];
         let mut command = Command::new(env!("CARGO_BIN_EXE_counting-instance"));
         command.args(arguments).arg(directory).stdin(Stdio::piped());
+        command.args(app.coalesced.then_some("--coalesce"));
         command
     }
 

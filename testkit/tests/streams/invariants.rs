@@ -60,13 +60,13 @@ pub(crate) async fn stores_are_prefixes_of_their_changelogs_after_an_abrupt_end(
 }
 
 /// An instance on a runtime of its own.
-struct Torn {
+pub(crate) struct Torn {
     runtime: tokio::runtime::Runtime,
     running: Running<Int64>,
 }
 
 impl Torn {
-    fn start(app: &App) -> Torn {
+    pub(crate) fn start(app: &App) -> Torn {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -82,7 +82,7 @@ impl Torn {
         }
     }
 
-    fn tear(self) {
+    pub(crate) fn tear(self) {
         self.runtime.shutdown_background();
         drop(self.running);
     }
