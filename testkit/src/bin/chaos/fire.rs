@@ -72,13 +72,15 @@ pub(super) async fn burn(told: &Told, fleet: &mut Fleet, proxy: Option<&FaultPro
         }
         Fire::Brokers => {
             let pause = Duration::from_secs(told.seconds) / (BROKER_DEATHS + 1);
-            let mut away = Vec::new();
+            let (session, mut away, mut sessions_over) = (Duration::from_millis(told.session), Vec::new(), 0);
             for _ in 0..BROKER_DEATHS {
                 tokio::time::sleep(pause).await;
                 let dead = Instant::now();
                 kafka(told, "kill").await?;
                 tokio::time::sleep(BROKER_AWAY).await;
                 kafka(told, "start").await?;
+                // Whoever is out of touch for longer lets go of its partitions, with what was not committed.
+                sessions_over += u64::from(dead.elapsed() >= session);
                 away.push(format!("{:.1} s", dead.elapsed().as_secs_f64()));
                 fleet.check_alive()?;
             }
