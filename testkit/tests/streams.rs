@@ -214,6 +214,9 @@ on_the_embedded_cluster! {
         a_log_that_begins_past_the_checkpoint_makes_the_store_start_anew,
         a_log_that_lost_its_tail_makes_the_store_start_anew,
     }
+    under_fire: {
+        brokers_that_die_and_come_back_lose_and_double_nothing,
+    }
     views: {
         a_view_follows_over_crashing_brokers_and_moving_leaders,
         while_one_partition_recovers_only_its_rows_are_refused,

@@ -88,6 +88,7 @@ pub(super) async fn burn(told: &Told, fleet: &mut Fleet, proxy: Option<&FaultPro
                 "the broker was killed {BROKER_DEATHS} times and away for {}",
                 away.join(", ")
             );
+            burnt.unclean_ends = Some(sessions_over);
         }
         Fire::Connections => {
             let proxy = proxy.ok_or("--proxy is missing")?;
