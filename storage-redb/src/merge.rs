@@ -14,18 +14,28 @@ use crate::store::ROWS;
 /// What is being written anew; it takes the place of the table in the same transaction.
 const MERGED: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows merged");
 
-/// The table is written anew if it has at most so many rows for each one to be written.
-const ROWS_PER_ROW: u64 = 6;
+/// A table is written anew if it has at most so many rows for each one to be written; fewer if rows are large, because the others
+/// then lie in other pages.
+const ROWS_PER_ROW: usize = 6;
 /// Fewer are written one by one.
 const MANY: usize = 32;
+const PAGE: usize = 4096;
 
 /// Whether writing the table anew costs less than writing `rows` one by one.
 pub(crate) fn pays(transaction: &WriteTransaction, rows: &[Row<'_>]) -> Result<bool, Error> {
-    if rows.len() < MANY {
+    let (mut written, mut bytes) = (0, 0);
+    for row in rows {
+        if let Some(value) = row.value {
+            written += 1;
+            bytes += row.key.len() + value.len();
+        }
+    }
+    if written < MANY {
         return Ok(false);
     }
+    let in_a_page = PAGE * written / bytes.max(1);
     let present = transaction.open_table(ROWS)?.len()?;
-    Ok(present <= (rows.len() as u64).saturating_mul(ROWS_PER_ROW))
+    Ok(present <= (rows.len() * in_a_page.min(ROWS_PER_ROW)) as u64)
 }
 
 /// One by one.
