@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Rows and checkpoint change in one redb transaction. Most transactions are not made durable, because the changelog is the log:
-//! after a power cut the file holds an older, consistent state, and the difference is read again. A file that redb cannot open, or
-//! that turned out damaged, is set aside as `*.corrupt-N` and an empty one takes its place.
+//! after a power cut the file holds an older, consistent state, and the difference is read again. A file that redb cannot open,
+//! in which a page does not match its checksum, or that turned out damaged later, is set aside as `*.corrupt-N` and an empty one
+//! takes its place.
 //!
 //! Not here: when to flush and what, whether a checkpoint may be trusted (`goka_core`'s table).
 
