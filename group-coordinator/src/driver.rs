@@ -12,7 +12,6 @@
 mod calls;
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,9 +67,9 @@ pub(crate) fn start(client: Client, config: GroupConfig) -> Started {
     let (member_id_out, member_id) = watch::channel(String::new());
     let lease = Arc::new(LeaseCell::new(now));
     let driver = Driver {
-        member: ClassicMember::new(config.clone(), now, seed()),
-        committer: Committer::new(config.clone(), seed()),
-        lookups: HashMap::new(),
+        member: ClassicMember::new(config.clone(), now, client.seed()),
+        committer: Committer::new(config.clone(), client.seed()),
+        lookups: BTreeMap::new(),
         callers: HashMap::new(),
         last_id: 0,
         leaver: None,
@@ -96,7 +95,7 @@ pub(crate) fn start(client: Client, config: GroupConfig) -> Started {
 struct Driver {
     member: ClassicMember,
     committer: Committer,
-    lookups: HashMap<u64, Lookup>,
+    lookups: BTreeMap<u64, Lookup>,
     /// Who waits for which commit.
     callers: HashMap<CommitId, oneshot::Sender<Result<(), CommitError>>>,
     last_id: u64,
@@ -141,6 +140,7 @@ impl Driver {
             }
             let deadline = self.next_timeout();
             tokio::select! {
+                biased;
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(now(), command),
                     None => return,
@@ -276,7 +276,8 @@ impl Driver {
             }
             Command::Committed { partitions, done } => {
                 let id = self.next_id();
-                let machine = CommittedFetch::new(self.config.clone(), partitions, now, seed());
+                let machine =
+                    CommittedFetch::new(self.config.clone(), partitions, now, self.coordinator.client().seed());
                 self.lookups.insert(id, Lookup { machine, done });
             }
         }
@@ -375,9 +376,4 @@ async fn sleep_until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// The standard library's own source of randomness, which needs no crate.
-fn seed() -> u64 {
-    RandomState::new().hash_one(0)
 }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::surroundings::Surroundings;
+
 /// A setting that cannot work, named as it is spelled in the configuration struct.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid configuration: {setting}: {reason}")]
@@ -43,6 +45,9 @@ pub struct ClientConfig {
     pub connection: ConnectionConfig,
     /// How the picture of the cluster is kept fresh.
     pub metadata: MetadataConfig,
+    /// Chance and the wall clock: the machine's, unless a simulation fixes them.
+    #[doc(hidden)]
+    pub surroundings: Surroundings,
 }
 
 impl ClientConfig {
@@ -53,6 +58,7 @@ impl ClientConfig {
             client_id: "kafka-wire".to_owned(),
             connection: ConnectionConfig::default(),
             metadata: MetadataConfig::default(),
+            surroundings: Surroundings::default(),
         }
     }
 

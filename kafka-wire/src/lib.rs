@@ -12,6 +12,7 @@ pub mod connection;
 pub mod fetcher;
 pub mod producer;
 pub mod protocol;
+mod surroundings;
 pub mod transport;
 
 #[doc(hidden)]
@@ -20,6 +21,7 @@ pub mod rpc {
 
     pub use crate::client::{ConnectionClass, GroupLane};
     pub use crate::connection::{Connection, PendingResponse};
+    pub use crate::surroundings::Surroundings;
 
     pub mod guard {
         //! The check that makes bodies safe to decode, for the other side of the wire too.

@@ -6,14 +6,12 @@
     reason = "driver: owns sockets and time"
 )]
 
-use std::time::Instant;
-
 use super::error::RunError;
 use super::opening::{Recovering, close_store};
 use super::run::{LOOK_AT_LEASE, Task};
 use super::state::{Close, Control};
 use crate::storage::Durability;
-use crate::table::{TableError, attach, blocking, flush_done, leader_epoch, wall_ms};
+use crate::table::{TableError, attach, blocking, flush_done, leader_epoch, now};
 
 impl Task {
     /// Waits until everything appended is acknowledged. No input is taken meanwhile.
@@ -24,6 +22,7 @@ impl Task {
         }
         while !self.is_settled() && self.holds_lease() {
             tokio::select! {
+                biased;
                 Some(ack) = self.acks.recv() => self.handle_ack(ack)?,
                 () = tokio::time::sleep(LOOK_AT_LEASE) => {}
             }
@@ -83,14 +82,17 @@ impl Task {
             return self.abandon().await;
         }
         while self.table.as_ref().is_some_and(|table| !table.is_flushed()) {
-            self.drive_flush(Instant::now(), true)?;
+            self.drive_flush(now(), true)?;
             let done = flush_done(&mut self.flush).await;
             self.finish_flush(done)?;
         }
         if let (Some(table), Some(how)) = (self.table.take(), &self.how) {
-            let (store, mut checkpoint) = (table.store().clone(), table.checkpoint(wall_ms()));
+            let (store, mut checkpoint) = (table.store().clone(), table.checkpoint(how.client.wall_ms()));
             checkpoint.leader_epoch = leader_epoch(&how.client, table.topic_partition()).await;
-            let touched = blocking(move || store.apply(&[], checkpoint, Durability::Deferred)).await;
+            let touched = blocking(store.may_block(), move || {
+                store.apply(&[], checkpoint, Durability::Deferred)
+            })
+            .await;
             touched.map_err(|error| TableError::store(table.topic_partition(), error))?;
             close_store(&table).await?;
         }

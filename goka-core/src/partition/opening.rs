@@ -187,7 +187,7 @@ impl Recovering {
 
 pub(super) async fn close_store(table: &Table) -> Result<(), TableError> {
     let store = table.store().clone();
-    blocking(move || store.close())
+    blocking(store.may_block(), move || store.close())
         .await
         .map_err(|error| TableError::store(table.topic_partition(), error))
 }

@@ -35,7 +35,7 @@ use super::state::{Close, Control, PartitionState, Progress};
 use super::writers::{CHANGELOG, Writers};
 use crate::context::Effects;
 use crate::graph::GroupGraphCore;
-use crate::table::{FlushDone, OpenTable, Table, TableError, flush_done, spawn_flush, wall_ms};
+use crate::table::{FlushDone, OpenTable, Table, TableError, flush_done, now, spawn_flush};
 
 /// How often a waiting task looks whether the partition is still its own.
 pub(super) const LOOK_AT_LEASE: Duration = Duration::from_millis(200);
@@ -185,7 +185,7 @@ impl Task {
             {
                 return Ok(close);
             }
-            let now = Instant::now();
+            let now = now();
             if self.window_end().is_some_and(|end| end <= now) {
                 self.close_window(now)?;
             }
@@ -221,7 +221,7 @@ impl Task {
 
     /// Without it nothing may be written; the group's word, `Lost` or a heartbeat's success, is on its way (I3).
     pub(super) fn holds_lease(&self) -> bool {
-        self.lease.is_held_in(self.generation, Instant::now())
+        self.lease.is_held_in(self.generation, now())
     }
 
     /// Makes sure that some lane has records, going round them; false if none has.
@@ -331,7 +331,7 @@ impl Task {
             table.seal(batches);
         }
         self.flush = table
-            .take_job(now, wall_ms(), all)
+            .take_job(now, how.client.wall_ms(), all)
             .map(|job| spawn_flush(&how.client, job));
         Ok(())
     }
@@ -354,9 +354,9 @@ impl Task {
         let wake_at = flush_at
             .into_iter()
             .chain(self.window_end())
-            .chain([Instant::now() + LOOK_AT_LEASE])
+            .chain([now() + LOOK_AT_LEASE])
             .min()
-            .unwrap_or_else(Instant::now);
+            .unwrap_or_else(now);
         let Task {
             control,
             acks,

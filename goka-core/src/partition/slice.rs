@@ -16,7 +16,7 @@ use super::perform::perform;
 use super::run::Task;
 use crate::context::{ContextCore, MessageRef};
 use crate::graph::Handled;
-use crate::table::{Table, wall_ms};
+use crate::table::{Table, now};
 
 /// A slice ends after so many records, so much time, or when its effects have no more room, whichever comes first; the task then
 /// looks at everything else.
@@ -32,7 +32,7 @@ impl Task {
     /// Runs records of the next lane through its callback until its batch or the slice ends, and closes the chunk.
     pub(super) fn work_slice(&mut self) -> Result<(), RunError> {
         let number = self.next_lane;
-        let now = Instant::now();
+        let now = now();
         let done = self.run_callbacks(number, now);
         let (next_offset, result) = match done {
             Ok(next_offset) => (next_offset, Ok(())),
@@ -69,7 +69,7 @@ impl Task {
             ..
         } = self;
         make_way();
-        let timestamp = wall_ms();
+        let timestamp = producer.client().wall_ms();
         let Lane {
             edge,
             topic_partition,

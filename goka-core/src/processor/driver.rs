@@ -139,15 +139,17 @@ impl Driver {
     async fn work(&mut self) -> Result<(), RunError> {
         loop {
             tokio::select! {
-                command = self.commands.recv() => match command {
-                    None | Some(Command::Stop) => return Ok(()),
-                    Some(command) => self.handle_command(command),
-                },
+                biased;
+                // What the user asks for comes last: the rest is never busy for long.
                 event = next_event(&mut self.member) => self.handle_event(event).await?,
                 committed = offsets_found(&mut self.assigning) => self.start_tasks(committed?)?,
                 Some(partition) = self.changed.recv() => self.handle_change(partition).await?,
                 done = self.commits.done() => self.commits.handle(done),
                 _ = self.commit_timer.tick() => self.commits.start(committable(&self.tasks)),
+                command = self.commands.recv() => match command {
+                    None | Some(Command::Stop) => return Ok(()),
+                    Some(command) => self.handle_command(command),
+                },
             }
         }
     }

@@ -34,6 +34,10 @@ impl Memory {
 }
 
 impl StoreBuilder for Memory {
+    fn may_block(&self) -> bool {
+        false
+    }
+
     fn open(&self, name: StoreName<'_>) -> Result<Opened, StoreError> {
         let name = name.to_string();
         let mut slots = self.slots();
@@ -88,6 +92,10 @@ impl MemoryStore {
 
 #[async_trait]
 impl PartitionStore for MemoryStore {
+    fn may_block(&self) -> bool {
+        false
+    }
+
     fn get(&self, key: &[u8], into: &mut Vec<u8>) -> Result<bool, StoreError> {
         into.clear();
         let held = self.read()?;

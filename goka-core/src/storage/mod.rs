@@ -57,6 +57,12 @@ pub type RowIter = Box<dyn Iterator<Item = Result<(Vec<u8>, Vec<u8>), StoreError
 /// The rows of one partition and their checkpoint.
 #[async_trait]
 pub trait PartitionStore: Send + Sync + 'static {
+    /// Whether calls may take long, as those on a disk do. The calls of a store that never does are made where they come up,
+    /// without another thread. Default true.
+    fn may_block(&self) -> bool {
+        true
+    }
+
     /// Reads the value of `key` into `into`, which is cleared first; tells whether there is one.
     ///
     /// # Errors
@@ -153,6 +159,11 @@ pub struct Opened {
 
 /// Opens stores.
 pub trait StoreBuilder: Send + Sync + fmt::Debug + 'static {
+    /// Whether opening may take long; see [`PartitionStore::may_block`]. Default true.
+    fn may_block(&self) -> bool {
+        true
+    }
+
     /// Opens the store called `name`, making it if it does not exist.
     ///
     /// # Errors
@@ -165,6 +176,10 @@ pub trait StoreBuilder: Send + Sync + fmt::Debug + 'static {
 }
 
 impl StoreBuilder for Arc<dyn StoreBuilder> {
+    fn may_block(&self) -> bool {
+        self.as_ref().may_block()
+    }
+
     fn open(&self, name: StoreName<'_>) -> Result<Opened, StoreError> {
         self.as_ref().open(name)
     }

@@ -19,7 +19,7 @@ use kafka_wire::{
 use tokio::task::JoinHandle;
 
 use super::TableError;
-use super::open::{blocking, leader_epoch, wall_ms};
+use super::open::{blocking, leader_epoch, now};
 use super::{FlushDone, FlushJob, Recovery, RecoveryProgress, Table};
 
 /// A table that is owned, or shared with readers.
@@ -69,7 +69,7 @@ impl Follower {
             fetch: fetcher.fetch(table.topic_partition().clone(), from, OffsetReset::Error),
             cursor: None,
             reading: None,
-            recovery: Recovery::new(Instant::now(), start, target),
+            recovery: Recovery::new(now(), start, target),
             flush: None,
         }
     }
@@ -79,7 +79,7 @@ impl Follower {
     }
 
     pub(crate) fn progress(&self) -> RecoveryProgress {
-        self.recovery.progress(Instant::now())
+        self.recovery.progress(now())
     }
 
     /// Offsets the broker has and the table has not; `None` before the first answer.
@@ -95,7 +95,7 @@ impl Follower {
     pub(crate) async fn step<A: TableAccess>(&mut self, access: &mut A) -> Result<(), TableError> {
         self.start_flush(access, false);
         let (full, flush_at) = access.with(|table| (table.is_full(), table.flush_at()));
-        let flush_at = flush_at.unwrap_or_else(|| Instant::now() + std::time::Duration::from_secs(3600));
+        let flush_at = flush_at.unwrap_or_else(|| now() + std::time::Duration::from_secs(3600));
         tokio::select! {
             biased;
             done = flush_done(&mut self.flush) => self.end_flush(access, done),
@@ -159,7 +159,7 @@ impl Follower {
         let (Some(cursor), Some(reading)) = (&mut self.cursor, &mut self.reading) else {
             return Ok(());
         };
-        let now = Instant::now();
+        let now = now();
         let (position, records, is_read) = access.with(|table| {
             let mut records = 0;
             let is_read = loop {
@@ -213,12 +213,12 @@ impl Follower {
         if self.flush.is_some() {
             return;
         }
-        let now = Instant::now();
+        let now = now();
         let job = access.with(|table| {
             if all || table.flush_due(now) {
                 table.seal(table.acknowledged_batches());
             }
-            table.take_job(now, wall_ms(), all)
+            table.take_job(now, self.client.wall_ms(), all)
         });
         self.flush = job.map(|job| spawn_flush(&self.client, job));
     }
@@ -246,7 +246,7 @@ pub(crate) fn spawn_flush(client: &Client, mut job: FlushJob) -> JoinHandle<Flus
             let epoch = leader_epoch(&client, topic_partition).await;
             job.set_epoch(epoch);
         }
-        blocking(move || job.run()).await
+        blocking(job.may_block(), move || job.run()).await
     })
 }
 

@@ -28,7 +28,7 @@ use kafka_wire::{TopicId, TopicPartition};
 
 pub use self::error::TableError;
 pub(crate) use self::follower::{Follower, TableAccess, flush_done, spawn_flush};
-pub(crate) use self::open::{OpenTable, OpenedTable, attach, blocking, leader_epoch, open_table, wall_ms};
+pub(crate) use self::open::{OpenTable, OpenedTable, attach, blocking, leader_epoch, now, open_table};
 pub(crate) use self::overlay::Lookup;
 use self::overlay::Overlay;
 pub(crate) use self::recovery::Recovery;
@@ -398,6 +398,10 @@ impl FlushJob {
     /// Notes the leader epoch, asked for after everything in here was acknowledged: the last record's, or a later one.
     pub(crate) fn set_epoch(&mut self, leader_epoch: i32) {
         self.checkpoint.leader_epoch = leader_epoch;
+    }
+
+    pub(crate) fn may_block(&self) -> bool {
+        self.store.may_block()
     }
 
     /// Writes rows and checkpoint in one store transaction; in bulk when the store is still empty.

@@ -2,11 +2,11 @@
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "driver: asks brokers, opens files, reads the wall clock"
+    reason = "driver: asks brokers, opens files, reads the clock"
 )]
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use kafka_wire::admin::OffsetSpec;
 use kafka_wire::{Client, IsolationLevel, TopicId, TopicPartition};
@@ -61,12 +61,12 @@ pub(crate) async fn attach(
         .map_err(|error| TableError::store(&topic_partition, error))?;
     let epoch = checkpoint.map_or(-1, |checkpoint| checkpoint.leader_epoch);
     let changelog = changelog(how, &topic_partition, epoch).await?;
-    let start = match judge(checkpoint, changelog, wall_ms()) {
+    let start = match judge(checkpoint, changelog, how.client.wall_ms()) {
         Verdict::Resume(offset) | Verdict::Fresh(offset) => offset,
         Verdict::Wipe(reason) => {
             tracing::warn!(%topic_partition, %reason, "store cannot be trusted; wiping it and reading the whole changelog");
             let store = store.clone();
-            blocking(move || store.wipe())
+            blocking(store.may_block(), move || store.wipe())
                 .await
                 .map_err(|error| TableError::store(&topic_partition, error))?;
             changelog.log_start
@@ -88,7 +88,7 @@ async fn open_store(how: &OpenTable, topic_partition: &TopicPartition) -> Result
             partition: tp.partition,
         })
     };
-    blocking(open)
+    blocking(how.stores.may_block(), open)
         .await
         .map_err(|error| TableError::store(topic_partition, error))
 }
@@ -145,8 +145,11 @@ pub(crate) async fn leader_epoch(client: &Client, topic_partition: &TopicPartiti
     }
 }
 
-/// Runs `f` on a thread that may block; a panic in it comes back as its own.
-pub(crate) async fn blocking<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+/// Runs `f`, on a thread of its own if it `may_block`; a panic in it comes back as its own.
+pub(crate) async fn blocking<R: Send + 'static>(may_block: bool, f: impl FnOnce() -> R + Send + 'static) -> R {
+    if !may_block {
+        return f();
+    }
     match tokio::task::spawn_blocking(f).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
@@ -157,9 +160,7 @@ pub(crate) async fn blocking<R: Send + 'static>(f: impl FnOnce() -> R + Send + '
     }
 }
 
-/// The wall clock in milliseconds since 1970, as Kafka counts.
-pub(crate) fn wall_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64)
+/// The clock of all drivers: tokio's, so that a simulation may pause it.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

@@ -8,7 +8,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kafka_wire::admin::{Admin, AdminError, NewTopic};
 use kafka_wire::{Client, ErrorCode, Partitioner};
@@ -62,7 +62,7 @@ pub(crate) async fn prepare(
 ) -> Result<PreparedTopics, TopicError> {
     config.validate()?;
     let admin = client.admin();
-    let started = Instant::now();
+    let started = tokio::time::Instant::now();
     loop {
         let observed = observe(&admin, graph, config).await?;
         let plan = plan(graph, config, &observed)?;

@@ -152,7 +152,7 @@ impl Following {
         let (tp, store) = self
             .table
             .with(|table| (table.topic_partition().clone(), table.store().clone()));
-        blocking(move || store.close())
+        blocking(store.may_block(), move || store.close())
             .await
             .map_err(|error| TableError::store(&tp, error))
     }

@@ -6,9 +6,7 @@
     reason = "driver: owns sockets and time"
 )]
 
-use std::collections::hash_map::RandomState;
 use std::future::Future;
-use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -21,10 +19,10 @@ use tracing::{debug, info, warn};
 
 use super::ConnectionClass;
 use super::links::{Destination, Links, Wanted};
-use crate::cluster::{ClusterImage, CoordinatorCache, CoordinatorKind, Refresh};
+use crate::cluster::{ClusterImage, CoordinatorCache, CoordinatorKind, Looked, Refresh};
 use crate::config::{ClientConfig, ConfigError, parse_address};
 use crate::connection::{BrokerAddress, CallError, CallErrorKind, Connection, Jitter, Opening, ReadBuffers};
-use crate::protocol::ErrorCode;
+use crate::protocol::{ErrorCode, Recovery};
 use crate::transport::Connector;
 
 /// Metadata v13: every broker this client knows has left the cluster (KIP-1102).
@@ -63,7 +61,7 @@ impl Core {
             .iter()
             .map(|address| parse_address(address).map(|(host, port)| Arc::new(BrokerAddress { id: -1, host, port })));
         let bootstrap = bootstrap.collect::<Result<Vec<_>, _>>()?;
-        let mut jitter = Jitter::seeded(RandomState::new().hash_one(0));
+        let mut jitter = Jitter::seeded(config.surroundings.seed());
         Ok(Arc::new(Self {
             bootstrap,
             image: watch::Sender::default(),
@@ -123,8 +121,9 @@ impl Core {
         work: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, CallError> {
         tokio::select! {
-            done = work => done,
+            biased;
             error = self.closed() => Err(error),
+            done = work => done,
         }
     }
 
@@ -346,7 +345,7 @@ impl Core {
     }
 
     /// One Metadata round.
-    async fn look(core: &Arc<Self>, topics: Vec<Arc<str>>) -> Result<(), CallError> {
+    async fn look(core: &Arc<Self>, topics: Vec<Arc<str>>) -> Result<Looked, CallError> {
         let response = Self::call_any(core, |version| metadata_request(version, &topics), None).await?;
         let code = ErrorCode(response.error_code);
         if code == ErrorCode::REBOOTSTRAP_REQUIRED {
@@ -362,11 +361,15 @@ impl Core {
             told = next.is_some();
             next
         });
-        if told {
-            Ok(())
-        } else {
-            Err(CallError::new(CallErrorKind::Protocol, "no broker in the answer").with_api(METADATA))
+        if !told {
+            return Err(CallError::new(CallErrorKind::Protocol, "no broker in the answer").with_api(METADATA));
         }
+        let may_come = |code: i16| matches!(ErrorCode(code).recovery(), Recovery::RefreshMetadata | Recovery::Retry);
+        let gaps = response
+            .topics
+            .iter()
+            .any(|topic| topic.error_code != 0 && may_come(topic.error_code));
+        Ok(if gaps { Looked::Incomplete } else { Looked::Complete })
     }
 }
 
@@ -394,7 +397,8 @@ async fn keep_fresh(core: Weak<Core>, wake: Arc<Notify>, mut closed: watch::Rece
         };
         if let Some((number, topics)) = request {
             let looked = strong.unless_closed(Core::look(&strong, topics)).await;
-            lock(&strong.refresh).handle_outcome(now(), looked.is_ok());
+            let told = looked.as_ref().map_or(Looked::Failed, |looked| *looked);
+            lock(&strong.refresh).handle_outcome(now(), told);
             if let Err(error) = &looked {
                 warn!(%error, "cannot refresh the picture of the cluster");
             }
@@ -407,9 +411,10 @@ async fn keep_fresh(core: Weak<Core>, wake: Arc<Notify>, mut closed: watch::Rece
         drop(strong);
         let due = due.unwrap_or_else(|| now() + Duration::from_secs(3600));
         tokio::select! {
+            biased;
+            changed = closed.changed() => if changed.is_err() { return },
             () = wake.notified() => {}
             () = tokio::time::sleep_until(due.into()) => {}
-            changed = closed.changed() => if changed.is_err() { return },
         }
     }
 }

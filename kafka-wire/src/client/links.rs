@@ -8,7 +8,7 @@
 //! A pure table: it says what to do, the driver opens sockets. A connection that ended soon after it opened counts as a failure,
 //! so that a broker which accepts and drops is not hammered.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::config::ConnectionConfig;
 use crate::connection::{Backoff, BrokerAddress, CallError, Connection, Jitter};
 
 /// Where a connection leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Destination {
     /// A bootstrap address, by its place in the configuration.
     Bootstrap(usize),
@@ -45,7 +45,7 @@ pub(super) enum Wanted {
 #[derive(Debug)]
 pub(super) struct Links {
     config: ConnectionConfig,
-    links: HashMap<(Destination, ConnectionClass), Link>,
+    links: BTreeMap<(Destination, ConnectionClass), Link>,
 }
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Links {
     pub(super) fn new(config: ConnectionConfig) -> Self {
         Self {
             config,
-            links: HashMap::new(),
+            links: BTreeMap::new(),
         }
     }
 
@@ -149,7 +149,7 @@ impl Links {
 
     /// Gives up the connections of some classes; the driver closes them.
     pub(super) fn give_up(&mut self, classes: &[ConnectionClass]) -> Vec<Connection> {
-        let given = self.links.extract_if(|(_, class), _| classes.contains(class));
+        let given = self.links.extract_if(.., |(_, class), _| classes.contains(class));
         given.filter_map(|(_, link)| link.into_open()).collect()
     }
 

@@ -33,7 +33,7 @@ pub use lanes::GroupLane;
 use links::Destination;
 
 /// What a connection is used for. Requests that wait long at the broker must not hold up others behind them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConnectionClass {
     /// Metadata, coordinators, offsets, heartbeats, admin.
     General,
@@ -134,6 +134,16 @@ impl Client {
     /// A connection class for a group member.
     pub fn group_lane(&self) -> GroupLane {
         GroupLane::of(self)
+    }
+
+    /// A seed for a machine of a sibling crate.
+    pub fn seed(&self) -> u64 {
+        self.core.config.surroundings.seed()
+    }
+
+    /// The wall clock in milliseconds since 1970, as Kafka counts.
+    pub fn wall_ms(&self) -> i64 {
+        self.core.config.surroundings.wall_ms()
     }
 
     /// A source of chance for a machine.

@@ -11,4 +11,4 @@ mod refresh;
 pub(crate) use coordinator_cache::{CoordinatorCache, CoordinatorKind};
 pub(crate) use image::LeaderHint;
 pub use image::{ClusterImage, PartitionImage, TopicImage};
-pub(crate) use refresh::Refresh;
+pub(crate) use refresh::{Looked, Refresh};

@@ -7,6 +7,9 @@
 //!                                          \__ asked again meanwhile
 //! ```
 //!
+//! A picture that lacks a topic that was asked for is not the last word: it is asked for again after a growing pause, as Java does,
+//! for nobody else would notice when the topic comes (back).
+//!
 //! Everybody who asks while a request is on its way shares the next one: an answer counts only for those who asked before it was
 //! requested. Rounds are numbered; [`Refresh::handle_ask`] returns the round that will serve the caller.
 
@@ -17,12 +20,25 @@ use std::time::{Duration, Instant};
 use crate::config::MetadataConfig;
 use crate::connection::{Backoff, Jitter};
 
+/// How a round ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Looked {
+    /// Everything that was asked for is in the answer.
+    Complete,
+    /// There is an answer, but it says of some topic that it is not known now.
+    Incomplete,
+    /// There is no answer.
+    Failed,
+}
+
 /// Decides about Metadata requests.
 #[derive(Debug)]
 pub(crate) struct Refresh {
     max_age: Duration,
     pause: Duration,
     backoff: Backoff,
+    /// Between two looks for topics that are not there.
+    gaps: Backoff,
     jitter: Jitter,
     topics: BTreeSet<Arc<str>>,
     /// Number of the last round that was requested.
@@ -43,6 +59,7 @@ impl Refresh {
             max_age: config.max_age,
             pause: config.refresh_backoff,
             backoff: Backoff::new(config.refresh_backoff, config.refresh_backoff_max),
+            gaps: Backoff::new(config.refresh_backoff, config.refresh_backoff_max),
             jitter,
             topics: BTreeSet::new(),
             round: 0,
@@ -77,17 +94,29 @@ impl Refresh {
     }
 
     /// The round ended, with an answer or without. A failed one is repeated after a growing pause.
-    pub(crate) fn handle_outcome(&mut self, now: Instant, success: bool) {
+    pub(crate) fn handle_outcome(&mut self, now: Instant, looked: Looked) {
         self.asking = false;
-        if success {
-            self.backoff.handle_success();
-        } else {
-            self.backoff.handle_failure(now, &mut self.jitter);
-            self.not_before = self.not_before.max(Some(now + self.backoff.pause(now)));
+        match looked {
+            Looked::Complete => {
+                self.backoff.handle_success();
+                self.gaps.handle_success();
+            }
+            Looked::Incomplete => {
+                self.backoff.handle_success();
+                self.gaps.handle_failure(now, &mut self.jitter);
+            }
+            Looked::Failed => {
+                self.backoff.handle_failure(now, &mut self.jitter);
+                self.not_before = self.not_before.max(Some(now + self.backoff.pause(now)));
+            }
         }
-        let again = std::mem::take(&mut self.asked_again) || !success;
         let soonest = self.not_before.map_or(now, |at| at.max(now));
-        self.due = Some(if again { soonest } else { now + self.max_age });
+        let again = std::mem::take(&mut self.asked_again);
+        self.due = Some(match looked {
+            Looked::Complete if !again => now + self.max_age,
+            Looked::Incomplete if !again => soonest + self.gaps.pause(now),
+            _ => soonest,
+        });
     }
 
     /// When `poll_request` will have something to say; `None` while a round runs or before the first ask.
@@ -128,7 +157,7 @@ mod tests {
         assert_eq!(refresh.handle_ask(now, &names(&["c"])), 2);
         assert_eq!(refresh.handle_ask(now, &[]), 2);
         assert!(refresh.poll_request(now).is_none());
-        refresh.handle_outcome(now, true);
+        refresh.handle_outcome(now, Looked::Complete);
         let due = refresh.next_timeout().unwrap();
         assert_eq!(due, now + Duration::from_millis(100), "two rounds keep a distance");
         assert_eq!(refresh.poll_request(due), Some((2, names(&["a", "b", "c"]))));
@@ -139,7 +168,7 @@ mod tests {
         let (mut refresh, now) = machine();
         refresh.handle_ask(now, &[]);
         refresh.poll_request(now).unwrap();
-        refresh.handle_outcome(now, true);
+        refresh.handle_outcome(now, Looked::Complete);
         let aged = now + Duration::from_secs(300);
         assert_eq!(refresh.next_timeout(), Some(aged));
         assert!(refresh.poll_request(aged - Duration::from_millis(1)).is_none());
@@ -153,7 +182,7 @@ mod tests {
         let mut pauses = Vec::new();
         for round in 1..30 {
             assert_eq!(refresh.poll_request(now).unwrap().0, round);
-            refresh.handle_outcome(now, false);
+            refresh.handle_outcome(now, Looked::Failed);
             assert_eq!(
                 refresh.handle_ask(now, &[]),
                 round + 1,
@@ -165,5 +194,26 @@ mod tests {
         }
         assert!(pauses[0] >= Duration::from_millis(50) && pauses.iter().all(|&pause| pause <= Duration::from_secs(5)));
         assert!(pauses.iter().max().unwrap() > &Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_picture_that_lacks_a_topic_is_renewed_soon_and_holds_up_nobody() {
+        let (mut refresh, mut now) = machine();
+        refresh.handle_ask(now, &names(&["missing"]));
+        for round in 1..10 {
+            assert_eq!(refresh.poll_request(now).unwrap().0, round);
+            refresh.handle_outcome(now, Looked::Incomplete);
+            let due = refresh.next_timeout().unwrap();
+            assert!(due > now && due <= now + Duration::from_millis(5100), "{:?}", due - now);
+            now = due;
+        }
+        refresh.poll_request(now).unwrap();
+        refresh.handle_outcome(now, Looked::Incomplete);
+        refresh.handle_ask(now, &[]);
+        assert_eq!(
+            refresh.next_timeout(),
+            Some(now + Duration::from_millis(100)),
+            "whoever asks is answered"
+        );
     }
 }

@@ -344,15 +344,20 @@ async fn read(guard: Guard, mut stream: ReadHalf<BoxedStream>, mut frames: Frame
         let due = arm(shared);
         if timer.deadline().into_std() != due {
             timer.as_mut().reset(due.into());
+        } else if timer.is_elapsed() {
+            on_timer(shared);
+            continue;
         }
         tokio::select! {
+            biased;
+            () = shared.to_read.notified() => {}
+            // Before the timer: an answer that is here is not late. The timer has its turn above, however much there is to read.
             read = frames.read_from(&mut stream) => match read {
                 Ok(0) => shared.close(ended(&frames)),
                 Ok(_) => {}
                 Err(error) => shared.close(lost(&error)),
             },
-            () = timer.as_mut() => on_timer(shared),
-            () = shared.to_read.notified() => {}
+            () = timer.as_mut() => {}
         }
     }
 }

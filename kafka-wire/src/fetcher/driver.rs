@@ -6,7 +6,7 @@
     reason = "driver: owns sockets and time"
 )]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ pub(super) fn start(
         memory,
         commands,
         machine,
-        shelves: HashMap::new(),
+        shelves: BTreeMap::new(),
         looking_up: HashSet::new(),
         calls: JoinSet::new(),
     };
@@ -89,7 +89,7 @@ struct Driver {
     memory: Arc<FetchMemory>,
     commands: mpsc::UnboundedReceiver<Command>,
     machine: Schedule,
-    shelves: HashMap<u64, Arc<Shelf>>,
+    shelves: BTreeMap<u64, Arc<Shelf>>,
     looking_up: HashSet<Arc<str>>,
     calls: JoinSet<Done>,
 }

@@ -3,7 +3,7 @@
 //! The driver holds [`Commons`] only. So the channel closes when the last front door is gone, and the driver ends once
 //! everything submitted has its outcome.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -30,7 +30,7 @@ pub(super) struct Commons {
     pub(super) buffers: BufferPool,
     closed: AtomicBool,
     next_chain: AtomicU64,
-    topics: Mutex<HashMap<Arc<str>, Weak<SharedTopic>>>,
+    topics: Mutex<BTreeMap<Arc<str>, Weak<SharedTopic>>>,
 }
 
 /// A front door's way to the driver.
@@ -105,7 +105,7 @@ impl Commons {
         }
     }
 
-    fn lock_topics(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<SharedTopic>>> {
+    fn lock_topics(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Weak<SharedTopic>>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,12 +11,12 @@
 
 mod lane;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::InitProducerIdRequest;
 use kafka_protocol::protocol::Request as _;
@@ -52,12 +52,6 @@ pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Milliseconds since the epoch, for records without a timestamp.
-pub(super) fn wall_clock_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 pub(super) async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }
@@ -69,7 +63,7 @@ struct Driver {
     /// No command will come any more.
     deserted: bool,
     machine: Accumulator<Delivery>,
-    lanes: HashMap<i32, Lane>,
+    lanes: BTreeMap<i32, Lane>,
     init: Option<Called<Result<ProducerIdentity, CallError>>>,
     refresh: Option<Called<Result<Arc<ClusterImage>, CallError>>>,
     lingering: VecDeque<Lingering>,
@@ -90,7 +84,7 @@ impl Driver {
             commands,
             deserted: false,
             machine: Accumulator::new(limits),
-            lanes: HashMap::new(),
+            lanes: BTreeMap::new(),
             init: None,
             refresh: None,
             lingering: VecDeque::new(),

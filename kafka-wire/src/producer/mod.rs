@@ -124,6 +124,12 @@ impl Producer {
         PartitionWriter::new(Arc::clone(&self.door), topic_partition, acks, id)
     }
 
+    /// The client whose connections it uses.
+    #[doc(hidden)]
+    pub fn client(&self) -> &Client {
+        &self.door.client
+    }
+
     /// Whether less than `buffer_bytes` are unacknowledged.
     pub fn has_room(&self) -> bool {
         self.door.commons.budget.has_room()

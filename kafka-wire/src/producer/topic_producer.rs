@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::producer::driver;
 use crate::producer::error::{ProduceError, ProduceErrorKind};
 use crate::producer::receipt::Receipt;
 use crate::producer::shared_topic::SharedTopic;
@@ -73,7 +72,7 @@ impl TopicProducer {
             (None, Some(key)) => self.partition_for(key),
             (None, None) => self.topic.keyless_partition(bound),
         };
-        let timestamp = record.timestamp.unwrap_or_else(driver::wall_clock_ms);
+        let timestamp = record.timestamp.unwrap_or_else(|| self.topic.door().client.wall_ms());
         self.topic
             .with_partition(partition, |shared| shared.append(&record, timestamp, bound))
             .unwrap_or_else(|| Err(self.unknown_partition(partition)))

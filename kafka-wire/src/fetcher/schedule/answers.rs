@@ -1,6 +1,6 @@
 //! What answers, and changes of the cluster, mean for the partitions.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ impl Schedule {
         &mut self,
         now: Instant,
         request: &Request,
-        heard: &HashSet<usize>,
+        heard: &BTreeSet<usize>,
         error: &CallError,
     ) {
         let asked = heard.iter().filter_map(|place| request.partitions.get(*place));
@@ -51,7 +51,7 @@ impl Schedule {
         let partitions = request.partitions.len();
         warn!(broker = request.node, partitions, ?pause, %error, "cannot fetch, will try again");
         // Perhaps the broker is gone and others lead its partitions now.
-        let topics: HashSet<_> = request
+        let topics: BTreeSet<_> = request
             .partitions
             .iter()
             .map(|asked| &asked.topic_partition.topic)
@@ -66,7 +66,7 @@ impl Schedule {
         &mut self,
         now: Instant,
         request: &Request,
-        mut silent: HashSet<usize>,
+        mut silent: BTreeSet<usize>,
         mut answer: Answer,
     ) {
         let is_empty = answer.partitions.is_empty();

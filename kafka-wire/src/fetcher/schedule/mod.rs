@@ -19,7 +19,7 @@ mod slot;
 #[allow(clippy::disallowed_methods, reason = "the tests need some instant")]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,7 +66,7 @@ pub(super) struct Schedule {
     largest_batch: usize,
     image: Arc<ClusterImage>,
     slots: BTreeMap<u64, Slot>,
-    nodes: HashMap<i32, Node>,
+    nodes: BTreeMap<i32, Node>,
     under_way: HashMap<u64, Arc<Request>>,
     requests: VecDeque<Arc<Request>>,
     events: VecDeque<Event>,
@@ -108,7 +108,7 @@ impl Schedule {
             largest_batch,
             image,
             slots: BTreeMap::new(),
-            nodes: HashMap::new(),
+            nodes: BTreeMap::new(),
             under_way: HashMap::new(),
             requests: VecDeque::new(),
             events: VecDeque::new(),
@@ -215,7 +215,7 @@ impl Schedule {
             return;
         };
         self.changed = true;
-        let mut heard = HashSet::new();
+        let mut heard = BTreeSet::new();
         for (place, asked) in request.partitions.iter().enumerate() {
             let slot = self.slots.get_mut(&asked.id);
             if slot.is_some_and(|slot| slot.asked_in.take_if(|asked_in| *asked_in == ticket).is_some()) {

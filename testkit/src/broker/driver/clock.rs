@@ -16,6 +16,7 @@ pub(super) async fn run(hub: Arc<Hub>) {
             }
         };
         tokio::select! {
+            biased;
             () = wait => hub.with(|core, now| core.handle_timeout(now)),
             () = hub.timer.notified() => {}
         }

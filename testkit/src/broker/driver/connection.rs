@@ -100,6 +100,7 @@ async fn write(
         stream.flush().await
     };
     tokio::select! {
+        biased;
         result = write => result?,
         // While an answer is being written no other one is due: this can only be the end.
         _ = outputs.recv() => return Ok(std::ops::ControlFlow::Break(())),
