@@ -4,6 +4,9 @@
 //! The broker restarts its session timeout when a heartbeat or a SyncGroup *arrives*, so a lease counted from the *sending* of
 //! one that was answered ends before the broker's patience does. When it ends, everything is lost: no answer can bring it
 //! back, only joining again.
+//!
+//! A rebalance ends it, too: a member that has not come back within the rebalance timeout is put out, be its session as fresh as
+//! it may. The broker may have begun to count right after it last said that no rebalance was going on.
 
 use std::time::Instant;
 
@@ -158,9 +161,9 @@ impl ClassicMember {
         if self.lease_deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        let session = self.config.session_timeout;
+        let (session, rebalance) = (self.config.session_timeout, self.config.rebalance_timeout);
         self.lose(&format!(
-            "no heartbeat succeeded within the session timeout ({session:?})"
+            "no heartbeat succeeded within the session timeout ({session:?}) or the shorter rebalance timeout ({rebalance:?})"
         ));
         self.join_reason = "the session timed out on the member's side".into();
         self.release_by = None;
@@ -171,7 +174,10 @@ impl ClassicMember {
     }
 
     pub(super) fn lease_from_last_proof(&self) -> Option<Instant> {
-        self.pulse.confirmed.map(|sent| sent + self.config.session_timeout)
+        let session = self.pulse.confirmed? + self.config.session_timeout;
+        // Within a revocation its own deadline counts.
+        let settled = self.pulse.settled.filter(|_| self.release_by.is_none());
+        Some(settled.map_or(session, |sent| session.min(sent + self.config.rebalance_timeout)))
     }
 
     /// What a failure to get any answer means; none if trying again may help.

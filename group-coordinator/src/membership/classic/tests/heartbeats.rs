@@ -53,6 +53,25 @@ fn the_lease_counts_from_the_sending_of_the_last_answered_heartbeat() {
 }
 
 #[test]
+fn a_rebalance_that_nobody_told_of_ends_the_lease_before_the_session_does() {
+    let mut config = GroupConfig::new("group", ["input"]);
+    config.rebalance_timeout = 10 * SECOND;
+    let mut rig = Rig::with(config);
+    rig.become_stable();
+    rig.pass(3 * SECOND);
+    let sent = rig.now;
+    rig.heartbeat_answered(ErrorCode::NONE);
+    assert_eq!(rig.member.lease_deadline(), Some(sent + 10 * SECOND));
+    rig.pass(3 * SECOND);
+    rig.heartbeat();
+    rig.pass(7 * SECOND - MS);
+    assert_eq!(rig.event(), None);
+    rig.pass(MS);
+    rig.assert_lost("rebalance timeout");
+    assert_eq!(rig.member.lease_deadline(), None);
+}
+
+#[test]
 fn a_lease_that_runs_out_loses_everything_and_joins_again_as_the_same_member() {
     let mut rig = Rig::stable();
     rig.pass(3 * SECOND);
