@@ -6,4 +6,6 @@ pub mod checker;
 pub mod crash;
 pub mod golden;
 pub mod proxy;
+#[cfg(feature = "simulation")]
+pub mod sim;
 pub mod store_contract;

@@ -33,6 +33,8 @@ pub struct BrokerConfig {
     pub cluster_id: String,
     /// What the records' clock shows at the start, in milliseconds since 1970. Default: what this machine's clock shows.
     pub start_unix_ms: Option<i64>,
+    /// Whether every accepted commit is kept, for those who check a run afterwards. Default false.
+    pub keep_commits: bool,
     /// Where topic ids and member ids come from; equal seeds give equal ids. Default 0.
     pub seed: u64,
 }
@@ -52,6 +54,7 @@ impl Default for BrokerConfig {
             api_versions: BTreeMap::new(),
             cluster_id: "embedded-kafka-cluster".to_owned(),
             start_unix_ms: None,
+            keep_commits: false,
             seed: 0,
         }
     }

@@ -13,7 +13,7 @@ use super::config::BrokerConfig;
 use super::core::BrokerCore;
 use super::driver::{Hub, MemoryConnector, bind};
 use super::faults::FaultControl;
-use super::inspect::{KeyValue, NewTopic, PartitionLeader, PartitionOffsets, StoredRecord, TopicError};
+use super::inspect::{AcceptedCommit, KeyValue, NewTopic, PartitionLeader, PartitionOffsets, StoredRecord, TopicError};
 use super::log::Tombstones;
 
 /// A running cluster. Dropping it ends it.
@@ -216,6 +216,17 @@ impl EmbeddedBroker {
     pub fn delete_records(&self, topic: &str, partition: i32, before: i64) -> Result<(), TopicError> {
         self.hub
             .with(|core, now| core.delete_records(now, topic, partition, before))
+    }
+
+    /// The offset a group has committed.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        self.hub.with(|core, _| core.committed(group, topic, partition))
+    }
+
+    /// Every commit of a group, in the order the coordinator accepted them; none without
+    /// [`BrokerConfig::keep_commits`].
+    pub fn commits(&self, group: &str) -> Vec<AcceptedCommit> {
+        self.hub.with(|core, _| core.commits(group))
     }
 
     /// How many requests of an API were served so far, by all brokers.

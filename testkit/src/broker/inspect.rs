@@ -1,5 +1,6 @@
 //! What tests ask and do without being a client: topics, logs, leaders, accidents.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -10,7 +11,7 @@ use super::cluster::{Cluster, invalid_reason};
 use super::core::BrokerCore;
 use super::log::Tombstones;
 
-pub use super::log::StoredRecord;
+pub use super::log::{RecordWriter, StoredRecord};
 
 /// The Produce version that knows all there is.
 const LATEST_PRODUCE: i16 = 13;
@@ -81,6 +82,21 @@ pub enum LostTail {
 
 /// Key and value of a record to append; `None` is null.
 pub type KeyValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
+/// An offset that a group coordinator accepted; kept if [`BrokerConfig::keep_commits`](super::BrokerConfig::keep_commits).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedCommit {
+    /// The group.
+    pub group: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub offset: i64,
+    /// Where the logs of this partition number ended at that moment, by topic.
+    pub log_ends: BTreeMap<String, i64>,
+}
 
 /// A topic or partition that is not as the caller believes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -283,6 +299,17 @@ impl BrokerCore {
         }
         self.changed(now);
         Ok(())
+    }
+
+    /// The offset a group has committed.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        self.state.groups.committed(group, topic, partition)
+    }
+
+    /// Every commit of a group, in the order the coordinator accepted them.
+    pub fn commits(&self, group: &str) -> Vec<AcceptedCommit> {
+        let accepted = self.state.commits.iter();
+        accepted.filter(|commit| commit.group == group).cloned().collect()
     }
 
     /// Makes a partition forget its idempotent producers, as `producer.id.expiration.ms` does.

@@ -38,5 +38,8 @@ pub use self::config::BrokerConfig;
 pub use self::core::{BrokerCore, ConnectionId, Output};
 pub use self::embedded::{EmbeddedBroker, StartError};
 pub use self::faults::{Fault, FaultControl};
-pub use self::inspect::{KeyValue, LostTail, NewTopic, PartitionLeader, PartitionOffsets, StoredRecord, TopicError};
+pub use self::inspect::{
+    AcceptedCommit, KeyValue, LostTail, NewTopic, PartitionLeader, PartitionOffsets, RecordWriter, StoredRecord,
+    TopicError,
+};
 pub use self::log::Tombstones;

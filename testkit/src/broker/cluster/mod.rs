@@ -109,6 +109,13 @@ impl Cluster {
         self.topics.get(topic)?.partition(partition)
     }
 
+    /// Where the logs of this partition number end, by topic.
+    pub(crate) fn log_ends(&self, partition: i32) -> BTreeMap<String, i64> {
+        let logs = self.topics.iter();
+        logs.filter_map(|(name, topic)| Some((name.to_string(), topic.partition(partition)?.log.end_offset())))
+            .collect()
+    }
+
     pub(crate) fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<(&TopicConfig, &mut Partition)> {
         self.topics.get_mut(topic)?.partition_mut(partition)
     }

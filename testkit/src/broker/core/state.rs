@@ -12,7 +12,8 @@ use crate::broker::apis::fetch::{FetchSessions, ParkedFetches};
 use crate::broker::apis::membership::join_answer;
 use crate::broker::cluster::Cluster;
 use crate::broker::config::BrokerConfig;
-use crate::broker::groups::{GroupShard, Outcome, Placement, Released};
+use crate::broker::groups::{GroupRecord, GroupShard, Outcome, Placement, Released};
+use crate::broker::inspect::AcceptedCommit;
 use crate::broker::wire::{Malformed, encode_body};
 
 /// The answer to a request that was served with [`super::Served::Later`].
@@ -47,6 +48,8 @@ pub(crate) struct State {
     pub(crate) sessions: FetchSessions,
     /// The next producer id to give out (`ProducerIdManager`).
     pub(crate) next_producer_id: i64,
+    /// If `keep_commits`.
+    pub(crate) commits: Vec<AcceptedCommit>,
     served: BTreeMap<Api, u64>,
     completed: VecDeque<(CallId, LateAnswer)>,
 }
@@ -60,6 +63,7 @@ impl State {
             parked: ParkedFetches::default(),
             sessions: FetchSessions::new(config.fetch_sessions, seed),
             next_producer_id: 1000,
+            commits: Vec::new(),
             served: BTreeMap::new(),
             completed: VecDeque::new(),
             config,
@@ -73,10 +77,34 @@ impl State {
 
     /// Writes down what the group coordinator decided, then answers whom it released.
     pub(crate) fn apply_groups(&mut self, outcome: Outcome) {
+        if self.config.keep_commits {
+            self.note_commits(&outcome);
+        }
         for released in self.groups.apply(outcome) {
             match released {
                 Released::Join(ticket, response) => self.complete(CallId(ticket.0), LateAnswer::Join(response)),
                 Released::Sync(ticket, response) => self.complete(CallId(ticket.0), LateAnswer::Sync(response)),
+            }
+        }
+    }
+
+    fn note_commits(&mut self, outcome: &Outcome) {
+        for record in &outcome.records {
+            if let GroupRecord::OffsetCommit {
+                group,
+                topic,
+                partition,
+                value: Some(value),
+                producer_id: None,
+            } = record
+            {
+                self.commits.push(AcceptedCommit {
+                    group: group.clone(),
+                    topic: topic.clone(),
+                    partition: *partition,
+                    offset: value.offset,
+                    log_ends: self.cluster.log_ends(*partition),
+                });
             }
         }
     }

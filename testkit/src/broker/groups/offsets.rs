@@ -139,6 +139,13 @@ fn remove(offsets: &mut ByGroup, group: &str, topic: &str, partition: i32) {
 }
 
 impl GroupShard {
+    /// The offset that counts for a partition.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        self.offsets
+            .get(group, topic, partition)
+            .map(|committed| committed.offset)
+    }
+
     /// Handles OffsetCommit. A commit of a member counts as a heartbeat.
     pub fn commit_offsets(
         &mut self,

@@ -24,7 +24,7 @@ pub use compaction::Tombstones;
 pub(crate) use epochs::LeaderEpochs;
 pub(crate) use producers::{Producers, Sequence};
 pub(crate) use read::Found;
-pub use read::StoredRecord;
+pub use read::{RecordWriter, StoredRecord};
 
 /// A batch in the log.
 #[derive(Clone, Debug)]

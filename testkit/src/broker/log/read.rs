@@ -18,6 +18,19 @@ pub struct StoredRecord {
     pub value: Option<Bytes>,
     /// In the order the producer gave them; keys may repeat.
     pub headers: Vec<(Bytes, Option<Bytes>)>,
+    /// Who wrote it, if the producer was idempotent.
+    pub writer: Option<RecordWriter>,
+}
+
+/// An idempotent producer and a place in its sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordWriter {
+    /// Producer id.
+    pub producer_id: i64,
+    /// Producer epoch.
+    pub epoch: i16,
+    /// The record's own sequence number.
+    pub sequence: i32,
 }
 
 /// An offset found by time.
@@ -115,7 +128,17 @@ pub(super) fn records_of(batch: &StoredBatch) -> Vec<StoredRecord> {
         return Vec::new();
     };
     let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+    let writer = |offset: i64| {
+        let (header, delta) = (&batch.header, (offset - batch.header.base_offset) as i32);
+        (header.producer_id >= 0).then(|| RecordWriter {
+            producer_id: header.producer_id,
+            epoch: header.producer_epoch,
+            // KIP-98: sequences go from 0 to 2^31 - 1 and begin again.
+            sequence: header.base_sequence.wrapping_add(delta) & i32::MAX,
+        })
+    };
     let owned = records.flatten().map(|record| StoredRecord {
+        writer: writer(record.offset),
         offset: record.offset,
         timestamp: record.timestamp,
         key: record.key.map(copy),

@@ -1,0 +1,155 @@
+//! Runs seeds of the simulation; `testkit/sim` builds and starts it.
+//!
+//! `sim COUNT [--base HEX] [--seed SEED]… [--twice] [--tell]`: as many seeds as asked for, counted from the base, and the seeds
+//! named. With `--twice` each is run twice and must repeat; `--tell` prints everything that happens.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command")]
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use testkit::sim;
+
+/// A seed takes a fraction of a second; one that takes this long goes round in circles.
+const STUCK: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let orders = match Orders::read(std::env::args().skip(1)) {
+        Ok(orders) => orders,
+        Err(what) => {
+            eprintln!("{what}");
+            return ExitCode::from(2);
+        }
+    };
+    let watchdog = Watchdog::start();
+    let begun = Instant::now();
+    let mut met: BTreeMap<&str, u64> = sim::situations().into_iter().map(|situation| (situation, 0)).collect();
+    let (mut failed, mut events, mut time) = (0, 0, Duration::ZERO);
+    for seed in &orders.seeds {
+        watchdog.next(*seed);
+        let outcome = run(*seed, &orders);
+        for situation in outcome.situations.keys() {
+            *met.entry(situation).or_default() += 1;
+        }
+        events += outcome.events;
+        time += outcome.time;
+        if !outcome.violations.is_empty() {
+            failed += 1;
+            println!("FAILED seed {seed:016x} ({} violations)", outcome.violations.len());
+            for violation in outcome.violations.iter().take(5) {
+                println!("    {violation}");
+            }
+        }
+        if orders.seeds.len() < 4 {
+            println!(
+                "seed {seed:016x}: {} events in {:?} of virtual time, hash {:016x}",
+                outcome.events, outcome.time, outcome.hash
+            );
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{} seeds, {failed} failed, {:.1} s, {:.1} seeds/s, {events} events, {:.0} s of virtual time",
+        orders.seeds.len(),
+        seconds,
+        orders.seeds.len() as f64 / seconds,
+        time.as_secs_f64()
+    );
+    for (situation, seeds) in &met {
+        println!("met {seeds:>6} {situation}");
+    }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn run(seed: u64, orders: &Orders) -> sim::Outcome {
+    let mut outcome = sim::run(seed, orders.tell);
+    if orders.twice {
+        let again = sim::run(seed, false);
+        if again.hash != outcome.hash {
+            let told = format!(
+                "V27 the seed does not repeat: hash {:016x} after {} events, then {:016x} after {}",
+                outcome.hash, outcome.events, again.hash, again.events
+            );
+            outcome.violations.push(told);
+        }
+    }
+    outcome
+}
+
+struct Orders {
+    seeds: Vec<u64>,
+    twice: bool,
+    tell: bool,
+}
+
+impl Orders {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Orders, String> {
+        let hex = |text: Option<String>| {
+            let text = text.ok_or("a number is missing")?;
+            u64::from_str_radix(&text, 16).map_err(|error| format!("{text}: {error}"))
+        };
+        let (mut count, mut base) = (0, 0);
+        let mut orders = Orders {
+            seeds: Vec::new(),
+            twice: false,
+            tell: false,
+        };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--base" => base = hex(arguments.next())?,
+                "--seed" => orders.seeds.push(hex(arguments.next())?),
+                "--twice" => orders.twice = true,
+                "--tell" => orders.tell = true,
+                number => count = number.parse().map_err(|error| format!("{number}: {error}"))?,
+            }
+        }
+        if orders.twice && !sim::REPEATS {
+            return Err("seeds repeat only in builds with --cfg tokio_unstable; use testkit/sim".to_owned());
+        }
+        // Steps that spread the seeds of neighbouring bases.
+        orders
+            .seeds
+            .extend((0..count).map(|number: u64| base.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
+        Ok(orders)
+    }
+}
+
+/// Ends the process if a seed does not end.
+struct Watchdog {
+    seed: &'static AtomicU64,
+    count: &'static AtomicU64,
+}
+
+impl Watchdog {
+    fn start() -> Watchdog {
+        static SEED: AtomicU64 = AtomicU64::new(0);
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        std::thread::spawn(|| {
+            let mut last = (0, Instant::now());
+            loop {
+                std::thread::sleep(Duration::from_secs(1));
+                let count = COUNT.load(Ordering::Relaxed);
+                if count != last.0 {
+                    last = (count, Instant::now());
+                } else if last.1.elapsed() > STUCK {
+                    println!("FAILED seed {:016x}: V25 it does not end", SEED.load(Ordering::Relaxed));
+                    std::process::exit(1);
+                }
+            }
+        });
+        Watchdog {
+            seed: &SEED,
+            count: &COUNT,
+        }
+    }
+
+    fn next(&self, seed: u64) {
+        self.seed.store(seed, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,165 @@
+//! Watches a run: what callbacks were called for, what stores held, what producers were told. All of it ends up in the history that
+//! the checker reads.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::disk::Image;
+use super::life::Life;
+use super::network::Network;
+use super::trace::Trace;
+use crate::broker::EmbeddedBroker;
+use crate::checker::{Callback, Log, Sent};
+
+/// Shared by everything in a run.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) trace: Trace,
+    pub(super) broker: Arc<EmbeddedBroker>,
+    network: Arc<Network>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    callbacks: BTreeMap<i32, Vec<Callback>>,
+    sent: Vec<Sent>,
+    /// How often each process opened each partition's store: its ownerships.
+    ownerships: HashMap<(u64, i32), i32>,
+    /// Each state that a store was brought into.
+    images: Vec<ImageSeen>,
+    unclean_ends: u64,
+}
+
+/// The state of a store after one of its transactions, to be compared with the changelog when that is known in full.
+#[derive(Debug)]
+struct ImageSeen {
+    name: String,
+    partition: i32,
+    checkpoint: i64,
+    hash: u64,
+}
+
+impl Watch {
+    pub(super) fn new(broker: Arc<EmbeddedBroker>, network: Arc<Network>) -> Arc<Watch> {
+        Arc::new(Watch {
+            trace: network.trace.clone(),
+            broker,
+            network,
+            state: Mutex::default(),
+        })
+    }
+
+    /// A process opened the store of a partition: it owns it.
+    pub(super) fn owned(&self, life: &Life, partition: i32) {
+        self.network.owners.begun(life.number, partition, self.trace.elapsed());
+        self.trace
+            .event(format_args!("{} owns partition {partition}", life.name));
+        *self.lock().ownerships.entry((life.number, partition)).or_default() += 1;
+    }
+
+    /// A callback is called. Whether the process lives to do it.
+    pub(super) fn called(&self, life: &Life, topic: &str, partition: i32, offset: i64) -> bool {
+        if !life.step() {
+            return false;
+        }
+        let mut state = self.lock();
+        let generation = state.ownerships.get(&(life.number, partition)).copied().unwrap_or(0);
+        state.callbacks.entry(partition).or_default().push(Callback {
+            instance: life.number,
+            generation,
+            topic: topic.to_owned(),
+            offset,
+        });
+        drop(state);
+        self.trace.event(format_args!(
+            "{} calls back for {topic}-{partition} at {offset}",
+            life.name
+        ));
+        true
+    }
+
+    /// A store was brought into another state.
+    pub(super) fn stored(&self, life: &Life, (topic, partition): &(String, i32), image: &Image) {
+        let checkpoint = image.checkpoint.map_or(0, |checkpoint| checkpoint.offset);
+        self.trace.event(format_args!(
+            "{} stores {topic}-{partition} up to {checkpoint}: {} rows",
+            life.name,
+            image.rows.len()
+        ));
+        let end = self
+            .broker
+            .offsets(topic, *partition)
+            .map_or(0, |offsets| offsets.log_end);
+        if checkpoint > end {
+            self.trace.violation(format!(
+                "V08 {} stores {topic}-{partition} up to {checkpoint}, the log ends at {end}",
+                life.name
+            ));
+        }
+        self.lock().images.push(ImageSeen {
+            name: life.name.clone(),
+            partition: *partition,
+            checkpoint,
+            hash: hash(&image.rows),
+        });
+    }
+
+    pub(super) fn sent(&self, sent: Sent) {
+        self.lock().sent.push(sent);
+    }
+
+    pub(super) fn ended_uncleanly(&self) {
+        self.lock().unclean_ends += 1;
+    }
+
+    pub(super) fn unclean_ends(&self) -> u64 {
+        self.lock().unclean_ends
+    }
+
+    pub(super) fn take_sent(&self) -> Vec<Sent> {
+        std::mem::take(&mut self.lock().sent)
+    }
+
+    pub(super) fn take_callbacks(&self, partition: i32) -> Vec<Callback> {
+        self.lock().callbacks.remove(&partition).unwrap_or_default()
+    }
+
+    /// Compares each state that a store of the partition was in with the fold of the changelog up to there (V07).
+    pub(super) fn check_images(&self, partition: i32, changelog: &Log) {
+        let mut images = std::mem::take(&mut self.lock().images);
+        images.sort_by_key(|image| image.checkpoint);
+        let mut rows = BTreeMap::<Bytes, Bytes>::new();
+        let mut records = changelog.records.iter().peekable();
+        for image in images.iter().filter(|image| image.partition == partition) {
+            while let Some(record) = records.next_if(|record| record.offset < image.checkpoint) {
+                let key = record.key.clone().unwrap_or_default();
+                match &record.value {
+                    Some(value) => rows.insert(key, value.clone()),
+                    None => rows.remove(&key),
+                };
+            }
+            if hash(&rows) != image.hash {
+                self.trace.violation(format!(
+                    "V07 {} stored in partition {partition} what the changelog up to {} does not make",
+                    image.name, image.checkpoint
+                ));
+            }
+        }
+        images.retain(|image| image.partition != partition);
+        self.lock().images = images;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn hash(rows: &BTreeMap<Bytes, Bytes>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    rows.hash(&mut hasher);
+    hasher.finish()
+}
