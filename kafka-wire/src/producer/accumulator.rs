@@ -142,6 +142,16 @@ impl<T> Accumulator<T> {
         }
     }
 
+    /// Whether all that is in a request may be sent still: it may have waited long for its connection.
+    pub(super) fn may_send(&self, now: Instant, request: u64) -> bool {
+        let Some(sent) = self.requests.get(&request) else {
+            return false;
+        };
+        sent.queues
+            .iter()
+            .all(|queue| self.queues[*queue].may_send(now, request))
+    }
+
     /// Takes the answer to `InitProducerId`. A refusal for good fails what waits for a number.
     pub(super) fn handle_producer_id(&mut self, now: Instant, answer: Result<ProducerIdentity, CallError>) {
         let refused = self.identity.handle_answer(now, answer).err();

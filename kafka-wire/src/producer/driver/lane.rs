@@ -97,7 +97,12 @@ impl Driver {
                     return self.lose_waiting(node, &error);
                 };
                 let timeout = self.commons.config.request_timeout;
+                let mut late = Vec::new();
                 for request in lane.waiting.drain(..) {
+                    if !self.machine.may_send(now(), request.number) {
+                        late.push(request.number);
+                        continue;
+                    }
                     let body = encode(version, timeout, &request.batches);
                     let response = connection.send(PRODUCE, version, body, timeout);
                     lane.unanswered.push_back(Unanswered {
@@ -107,7 +112,17 @@ impl Driver {
                         response,
                     });
                 }
+                self.lose_late(&late);
             }
+        }
+    }
+
+    /// While these waited for the connection, something in them lost its permit or its writer: they were not written.
+    fn lose_late(&mut self, late: &[u64]) {
+        for request in late {
+            let text = "it may no longer be sent; it waited too long for its connection";
+            let loss = CallError::new(CallErrorKind::Disconnected { written: false }, text).with_written(false);
+            self.machine.handle_loss(now(), *request, &loss.with_api(PRODUCE));
         }
     }
 

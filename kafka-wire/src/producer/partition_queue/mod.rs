@@ -215,6 +215,15 @@ impl<T> PartitionQueue<T> {
         Some(batch.bytes(stamp))
     }
 
+    /// Whether what was handed out for `request` may be sent still.
+    pub(super) fn may_send(&self, now: Instant, request: u64) -> bool {
+        let mut handed_out = self
+            .batches
+            .iter()
+            .filter(|batch| matches!(batch.stage, Stage::InFlight(number) if number == request));
+        !handed_out.any(|batch| batch.abandoned || batch.is_forbidden(now))
+    }
+
     /// When [`PartitionQueue::handle_timeout`] has something to do.
     pub(super) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         if matches!(self.phase, Phase::Draining(_)) {

@@ -228,3 +228,25 @@ fn a_retry_needs_the_permit_as_well() {
     feed.machine.handle_timeout(feed.now);
     assert!(feed.requests().is_empty());
 }
+
+/// The driver may have to open a connection first, which may take as long as it likes.
+#[test]
+fn a_request_that_waits_for_its_connection_is_asked_for_its_permits_and_writers_again() {
+    let mut feed = Feed::new();
+    let ends = feed.now + Duration::from_secs(6);
+    feed.submit_submission(Submission {
+        topic_partition: at(0),
+        batch: sealed(0, 1, 10),
+        chain: WRITER,
+        permit: Some(Permit::new(move |now| now < ends)),
+        tag: 0,
+    });
+    let first = feed.request();
+    assert!(feed.machine.may_send(feed.now, first.number));
+    assert!(!feed.machine.may_send(ends, first.number), "without its permit");
+    feed.machine.handle_abandoned(feed.now, &at(0), WRITER.unwrap());
+    assert!(
+        !feed.machine.may_send(feed.now, first.number),
+        "of a writer that took it back"
+    );
+}
