@@ -8,7 +8,7 @@
 //!                       cluster
 //!                       connection
 //!                       transport
-//!                       protocol, config                use nothing of ours
+//!                       protocol, config, surroundings  use nothing of ours, but config names surroundings
 //! ```
 //!
 //! A path counts wherever it is written, in a `use` or in the middle of a function, in tests too.
@@ -49,7 +49,8 @@ const DOORS: &[(&str, &str, &str)] = &[("storage-redb", "goka_core", "storage")]
 /// The modules of kafka-wire and those each may name.
 const KAFKA_WIRE: &[(&str, &[&str])] = &[
     ("protocol", &[]),
-    ("config", &[]),
+    ("surroundings", &[]),
+    ("config", &["surroundings"]),
     ("transport", &["protocol"]),
     ("connection", &["transport", "config", "protocol"]),
     ("cluster", &["connection", "transport", "config", "protocol"]),

@@ -17,7 +17,7 @@ impl Task {
     /// Waits until everything appended is acknowledged. No input is taken meanwhile.
     pub(super) async fn settle(&mut self) -> Result<(), RunError> {
         if self.holds_lease() {
-            self.close_window(Instant::now())?;
+            self.close_window(now())?;
             self.writers.flush();
         }
         while !self.is_settled() && self.holds_lease() {

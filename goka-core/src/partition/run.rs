@@ -307,7 +307,7 @@ impl Task {
         if table.unlogged_since().is_none() {
             return Ok(());
         }
-        let (writers, timestamp) = (&mut self.writers, wall_ms());
+        let (writers, timestamp) = (&mut self.writers, self.producer.client().wall_ms());
         table.log(|key, value| writers.append_changelog(now, timestamp, key, value, &[]))?;
         self.pipeline.resolve(CHANGELOG, writers.changelog_batches());
         Ok(())

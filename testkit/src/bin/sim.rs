@@ -1,7 +1,8 @@
 //! Runs seeds of the simulation; `testkit/sim` builds and starts it.
 //!
-//! `sim COUNT [--base HEX] [--seed SEED]… [--twice] [--tell]`: as many seeds as asked for, counted from the base, and the seeds
-//! named. With `--twice` each is run twice and must repeat; `--tell` prints everything that happens.
+//! `sim COUNT [--base HEX] [--seed SEED].. [--part I N] [--twice] [--first] [--tell]`: as many seeds as asked for, counted from the
+//! base, and the seeds named; of all of them the I-th of N parts. With `--twice` each is run twice and must repeat; `--first` stops
+//! at the first that fails; `--tell` prints everything that happens.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command")]
 
 use std::collections::BTreeMap;
@@ -25,9 +26,10 @@ fn main() -> ExitCode {
     let watchdog = Watchdog::start();
     let begun = Instant::now();
     let mut met: BTreeMap<&str, u64> = sim::situations().into_iter().map(|situation| (situation, 0)).collect();
-    let (mut failed, mut events, mut time) = (0, 0, Duration::ZERO);
+    let (mut tried, mut failed, mut events, mut time) = (0, 0, 0, Duration::ZERO);
     for seed in &orders.seeds {
         watchdog.next(*seed);
+        tried += 1;
         let outcome = run(*seed, &orders);
         for situation in outcome.situations.keys() {
             *met.entry(situation).or_default() += 1;
@@ -41,6 +43,9 @@ fn main() -> ExitCode {
                 println!("    {violation}");
             }
         }
+        if failed > 0 && orders.first {
+            break;
+        }
         if orders.seeds.len() < 4 {
             println!(
                 "seed {seed:016x}: {} events in {:?} of virtual time, hash {:016x}",
@@ -50,10 +55,9 @@ fn main() -> ExitCode {
     }
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{} seeds, {failed} failed, {:.1} s, {:.1} seeds/s, {events} events, {:.0} s of virtual time",
-        orders.seeds.len(),
+        "{tried} seeds, {failed} failed, {:.1} s, {:.1} seeds/s, {events} events, {:.0} s of virtual time",
         seconds,
-        orders.seeds.len() as f64 / seconds,
+        f64::from(tried) / seconds,
         time.as_secs_f64()
     );
     for (situation, seeds) in &met {
@@ -84,6 +88,7 @@ fn run(seed: u64, orders: &Orders) -> sim::Outcome {
 struct Orders {
     seeds: Vec<u64>,
     twice: bool,
+    first: bool,
     tell: bool,
 }
 
@@ -93,10 +98,11 @@ impl Orders {
             let text = text.ok_or("a number is missing")?;
             u64::from_str_radix(&text, 16).map_err(|error| format!("{text}: {error}"))
         };
-        let (mut count, mut base) = (0, 0);
+        let (mut count, mut base, mut part) = (0, 0, (0, 1));
         let mut orders = Orders {
             seeds: Vec::new(),
             twice: false,
+            first: false,
             tell: false,
         };
         while let Some(argument) = arguments.next() {
@@ -104,7 +110,9 @@ impl Orders {
                 "--base" => base = hex(arguments.next())?,
                 "--seed" => orders.seeds.push(hex(arguments.next())?),
                 "--twice" => orders.twice = true,
+                "--first" => orders.first = true,
                 "--tell" => orders.tell = true,
+                "--part" => part = (hex(arguments.next())?, hex(arguments.next())?.max(1)),
                 number => count = number.parse().map_err(|error| format!("{number}: {error}"))?,
             }
         }
@@ -112,9 +120,13 @@ impl Orders {
             return Err("seeds repeat only in builds with --cfg tokio_unstable; use testkit/sim".to_owned());
         }
         // Steps that spread the seeds of neighbouring bases.
-        orders
-            .seeds
-            .extend((0..count).map(|number: u64| base.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
+        let step = |number: u64| base.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        orders.seeds.extend((0..count).map(step));
+        let mut number = 0;
+        orders.seeds.retain(|_| {
+            number += 1;
+            number % part.1 == part.0
+        });
         Ok(orders)
     }
 }

@@ -214,6 +214,13 @@ impl Carried {
     }
 
     fn note_delivery(&self, way: Way, what: &(i16, i32), sent_at: Duration) {
+        let (owners, process) = (&self.network.owners, self.life.number);
+        if way == Way::Down && what.0 == Api::SyncGroup.key() {
+            owners.synced(process);
+        }
+        if way == Way::Down && what.0 == Api::Heartbeat.key() {
+            owners.proved(process);
+        }
         if way == Way::Up && what.0 == Api::Produce.key() {
             let network = &self.network;
             network.owners.delivered(self.life.number, sent_at, &network.trace);

@@ -67,7 +67,8 @@ pub fn situations() -> Vec<&'static str> {
         "deferred writes lost with a process",
         "processor ended by an error",
         "record possibly written",
-        "write of a former owner held back by the network",
+        owners::HELD_BACK,
+        owners::UNPROVEN,
         "replay",
     ];
     all.extend(plan::Trouble::ALL.map(plan::Trouble::name));
