@@ -23,6 +23,12 @@ pub mod rpc {
     pub use crate::connection::{Connection, PendingResponse};
     pub use crate::surroundings::Surroundings;
 
+    pub mod short {
+        //! Copies of few bytes.
+
+        pub use crate::protocol::short::{append, copy};
+    }
+
     pub mod guard {
         //! The check that makes bodies safe to decode, for the other side of the wire too.
 

@@ -3,6 +3,8 @@
 //! Decoding is strict: it accepts exactly what encoding writes. `+1`, ` 1`, `007` and `-0` are refused, because two spellings of one
 //! number would make equal rows differ, and a value with a blank in front is more often a wrong codec than a number.
 
+use kafka_wire::rpc::short;
+
 use super::{Codec, CodecError};
 
 /// The longest text: `-9223372036854775808`.
@@ -33,7 +35,7 @@ impl Codec for Int64 {
             start -= 1;
             text[start] = b'-';
         }
-        into.extend_from_slice(&text[start..]);
+        short::append(into, &text[start..]);
         Ok(())
     }
 

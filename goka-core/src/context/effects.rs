@@ -10,6 +10,7 @@
 use std::ops::Range;
 
 use kafka_wire::protocol::batch::Header;
+use kafka_wire::rpc::short;
 
 use super::RecordMeta;
 use crate::codec::CodecError;
@@ -151,7 +152,7 @@ impl Effects {
 
     fn store(&mut self, bytes: &[u8]) -> Range<usize> {
         let start = self.arena.len();
-        self.arena.extend_from_slice(bytes);
+        short::append(&mut self.arena, bytes);
         start..self.arena.len()
     }
 }

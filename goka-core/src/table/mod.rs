@@ -16,6 +16,7 @@ mod error;
 mod follower;
 mod open;
 mod overlay;
+mod packed;
 mod recovery;
 mod scan;
 mod sealed;
@@ -24,6 +25,7 @@ mod trust;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kafka_wire::rpc::short;
 use kafka_wire::{TopicId, TopicPartition};
 
 pub use self::error::TableError;
@@ -134,7 +136,7 @@ impl Table {
         match self.overlay.get(key) {
             Lookup::Value(value) => {
                 into.clear();
-                into.extend_from_slice(value);
+                short::append(into, value);
                 Ok(true)
             }
             Lookup::Deleted => Ok(false),

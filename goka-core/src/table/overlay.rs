@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::packed::Packed;
 use super::sealed::SealedRows;
 
 /// What the overlay's own structures cost per row, in bytes; counted against the budgets beside key and value.
@@ -58,11 +59,13 @@ pub(crate) struct Overlay {
     hand: usize,
 }
 
+/// One cache line, if key and value are short.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Slot {
-    key: Box<[u8]>,
+    key: Packed,
     /// `None` is a deletion.
-    value: Option<Vec<u8>>,
+    value: Option<Packed>,
     /// The generation of the last write; 0 for a row that came from the store.
     generation: u64,
     /// The changelog lacks the value.
@@ -97,7 +100,7 @@ impl Overlay {
                 let slot = &self.slots[number as usize];
                 slot.referenced.store(true, Ordering::Relaxed);
                 match &slot.value {
-                    Some(value) => Lookup::Value(value),
+                    Some(value) => Lookup::Value(value.get()),
                     None => Lookup::Deleted,
                 }
             }
@@ -128,7 +131,7 @@ impl Overlay {
         for number in &self.unlogged {
             let slot = &mut self.slots[*number as usize];
             if slot.unlogged {
-                append(&slot.key, slot.value.as_deref())?;
+                append(slot.key.get(), slot.value())?;
                 slot.unlogged = false;
             }
         }
@@ -172,7 +175,7 @@ impl Overlay {
         let mut rows = SealedRows::with_capacity(self.active, self.dirty.len(), self.dirty_bytes);
         for number in self.dirty.drain(..) {
             let slot = &self.slots[number as usize];
-            rows.push(&slot.key, slot.value.as_deref());
+            rows.push(slot.key.get(), slot.value());
         }
         self.dirty_bytes = 0;
         self.active += 1;
@@ -226,12 +229,12 @@ impl Overlay {
         self.slots
             .iter()
             .filter(|slot| slot.occupied)
-            .map(|slot| (&*slot.key, slot.value.as_deref()))
+            .map(|slot| (slot.key.get(), slot.value()))
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
         self.index
-            .find(hash, |&number| &*self.slots[number as usize].key == key)
+            .find(hash, |&number| self.slots[number as usize].key.get() == key)
             .copied()
     }
 
@@ -239,11 +242,8 @@ impl Overlay {
         let slot = &mut self.slots[number as usize];
         let before = slot.size();
         match (&mut slot.value, value) {
-            (Some(held), Some(value)) => {
-                held.clear();
-                held.extend_from_slice(value);
-            }
-            (held, value) => *held = value.map(<[u8]>::to_vec),
+            (Some(held), Some(value)) => held.set(value),
+            (held, value) => *held = value.map(Packed::new),
         }
         *slot.referenced.get_mut() = true;
         let after = slot.size();
@@ -255,8 +255,8 @@ impl Overlay {
 
     fn insert(&mut self, hash: u64, key: &[u8], value: Option<&[u8]>) -> u32 {
         let slot = Slot {
-            key: key.into(),
-            value: value.map(<[u8]>::to_vec),
+            key: Packed::new(key),
+            value: value.map(Packed::new),
             generation: 0,
             unlogged: false,
             referenced: AtomicBool::new(true),
@@ -275,13 +275,13 @@ impl Overlay {
         };
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index
-            .insert_unique(hash, number, |&other| hasher.hash_one(&*slots[other as usize].key));
+            .insert_unique(hash, number, |&other| hasher.hash_one(slots[other as usize].key.get()));
         number
     }
 
     fn remove(&mut self, number: u32) {
         let slot = &mut self.slots[number as usize];
-        let hash = self.hasher.hash_one(&*slot.key);
+        let hash = self.hasher.hash_one(slot.key.get());
         if let Ok(entry) = self.index.find_entry(hash, |&other| other == number) {
             entry.remove();
         }
@@ -294,7 +294,7 @@ impl Overlay {
 impl Slot {
     fn vacant() -> Slot {
         Slot {
-            key: Box::default(),
+            key: Packed::new(&[]),
             value: None,
             generation: 0,
             unlogged: false,
@@ -304,7 +304,11 @@ impl Slot {
     }
 
     fn size(&self) -> usize {
-        ROW_OVERHEAD + self.key.len() + self.value.as_ref().map_or(0, Vec::len)
+        ROW_OVERHEAD + self.key.get().len() + self.value().map_or(0, <[u8]>::len)
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        self.value.as_ref().map(Packed::get)
     }
 }
 
@@ -323,6 +327,11 @@ mod tests {
         rows.iter()
             .map(|row| (row.key.to_vec(), row.value.map(<[u8]>::to_vec)))
             .collect()
+    }
+
+    #[test]
+    fn a_slot_is_one_cache_line() {
+        assert_eq!(size_of::<Slot>(), 64);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod compression;
 mod error_code;
 mod isolation_level;
 mod partitioner;
+pub(crate) mod short;
 mod topic_partition;
 mod varint;
 

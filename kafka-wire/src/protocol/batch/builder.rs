@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::header::{CRC_END, LENGTH_END};
 use super::{HEADER_LEN, Header};
 use crate::protocol::compression::Compression;
+use crate::protocol::short;
 use crate::protocol::varint::{len_i64, put_i32, put_i64};
 
 /// An open batch. Appending encodes straight into its buffer.
@@ -48,7 +49,7 @@ impl BatchBuilder {
             + nullable_len(value)
             + len_i64(headers.len() as i64)
             + headers.iter().map(header_len).sum::<usize>();
-        self.buffer.reserve(body + 5);
+        self.buffer.reserve(body + 5 + short::MOST);
         put_i64(&mut self.buffer, body as i64);
         self.buffer.put_u8(0);
         put_i64(&mut self.buffer, timestamp_delta);
@@ -186,7 +187,7 @@ fn put_nullable(into: &mut BytesMut, field: Option<&[u8]>) {
         None => put_i32(into, -1),
         Some(bytes) => {
             put_i64(into, bytes.len() as i64);
-            into.put_slice(bytes);
+            short::put(into, bytes);
         }
     }
 }
