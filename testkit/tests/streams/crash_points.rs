@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,13 +10,16 @@ use goka_core::Running;
 use goka_core::storage::StoreBuilder;
 use testkit::checker::{Chain, Chained, Sent};
 use testkit::crash::CrashPoint;
+use testkit::proxy::{Faults, Proxies, Way};
 
 use crate::app::{App, ready, stop};
 use crate::cluster::{Cluster, eventually, within};
 use crate::crash::Instance;
 
 /// How long the group waits for the dead.
-const SESSION: Duration = Duration::from_secs(3);
+const SESSION: Duration = Duration::from_millis(2500);
+/// How far away brokers are, each way: much is written and not answered when a process dies.
+const FAR: Duration = Duration::from_millis(60);
 /// What `abort` raises.
 const SIGABRT: i32 = 6;
 
@@ -25,11 +28,11 @@ pub(crate) async fn a_death_within_a_callback_is_made_good(cluster: Cluster) {
 }
 
 pub(crate) async fn a_death_between_writing_a_request_and_its_answer_is_made_good(cluster: Cluster) {
-    die(cluster, CrashPoint::ProduceWritten, 40).await;
+    die(cluster, CrashPoint::ProduceWritten, 25).await;
 }
 
 pub(crate) async fn a_death_on_the_answer_to_a_write_is_made_good(cluster: Cluster) {
-    die(cluster, CrashPoint::ProduceAnswered, 40).await;
+    die(cluster, CrashPoint::ProduceAnswered, 25).await;
 }
 
 pub(crate) async fn a_death_before_rows_are_stored_is_made_good(cluster: Cluster) {
@@ -57,9 +60,16 @@ async fn die(cluster: Cluster, point: CrashPoint, times: u32) {
     let app = App::new(cluster).await;
     let output = app.cluster.topic(crate::app::PARTITIONS, &[]).await;
     let chain = app.chain(Some(&output));
+    let proxies = Proxies::start(app.cluster.bootstrap(), 5).await.unwrap();
+    proxies.set(&Faults::both(Way {
+        delay: FAR,
+        ..Way::default()
+    }));
     let done = AtomicBool::new(false);
     let dying = async {
-        until_dead(&mut start(&app, "dying", &chain, point, times), point).await;
+        let mut command = command(&app, "dying", &chain, point, times);
+        command.args(["--via", &proxies.routes().join(",")]);
+        until_dead(&mut Instance(command.spawn().unwrap()), point).await;
         let survivor = survive(&app, app.redb("dying"), &chain).await;
         done.store(true, Ordering::SeqCst);
         survivor
@@ -111,6 +121,10 @@ pub(crate) async fn a_death_while_handing_over_is_made_good(cluster: Cluster) {
 }
 
 fn start(app: &App, directory: &str, chain: &Chain, point: CrashPoint, times: u32) -> Instance {
+    Instance(command(app, directory, chain, point, times).spawn().unwrap())
+}
+
+fn command(app: &App, directory: &str, chain: &Chain, point: CrashPoint, times: u32) -> Command {
     let directory = app.state.join(directory);
     let mut command = Instance::command(app, Path::new(&directory));
     command
@@ -122,7 +136,7 @@ fn start(app: &App, directory: &str, chain: &Chain, point: CrashPoint, times: u3
     if let Some(output) = &chain.output {
         command.args(["--output", output]);
     }
-    Instance(command.spawn().unwrap())
+    command
 }
 
 /// Waits until the process has died where it was told to.
