@@ -180,6 +180,7 @@ on_the_embedded_cluster! {
         a_broker_that_falls_silent_keeps_no_question_from_being_answered,
         a_leader_that_falls_silent_is_left_for_its_successor_while_records_are_read,
         a_leader_that_falls_silent_is_left_for_its_successor_while_records_are_sent,
+        a_leader_that_was_always_silent_is_left_for_its_successor_at_once,
         a_whole_cluster_may_be_away_while_records_are_read,
         a_whole_cluster_may_be_away_while_records_are_sent,
         brokers_may_crash_one_after_the_other_while_records_are_read,

@@ -233,6 +233,7 @@ impl Driver {
     fn follow(&mut self, image: &ClusterImage) {
         self.commons.follow(image);
         self.machine.handle_metadata(now(), |of| Leadership::of(image, of));
+        self.leave_unopened(image);
     }
 
     /// A client that was closed stays closed.

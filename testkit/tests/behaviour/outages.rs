@@ -1,14 +1,14 @@
 //! Leaders that move, brokers that crash, a cluster that is away: records are written and read once and in order all the same.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_wire::rpc::ConnectionClass;
-use kafka_wire::{Client, ClientConfig};
+use kafka_wire::{Client, ClientConfig, Producer, ProducerConfig};
 use testkit::broker::LostTail;
 use tokio::time::sleep;
 
-use crate::cluster::{Cluster, within};
+use crate::cluster::{Cluster, keyed, sender, within};
 use crate::fetch_faults::read_during;
 use crate::produce_faults::{PARTITIONS, assert_written_once, send_during};
 
@@ -131,6 +131,41 @@ pub(crate) async fn a_leader_that_falls_silent_is_left_for_its_successor_while_r
     let topic = cluster.topic(PARTITIONS, &[]).await;
     let receipts = send_during(&cluster, &topic, silent_broker(&cluster, &topic)).await;
     assert_written_once(&cluster, &topic, &receipts, "silence");
+}
+
+/// The leader never was connected to: what waits for that does not wait for its end.
+pub(crate) async fn a_leader_that_was_always_silent_is_left_for_its_successor_at_once(cluster: Cluster) {
+    let topic = cluster.topic(1, &[]).await;
+    let control = cluster.broker().faults();
+    let silent = cluster.broker().leader(&topic, 0).unwrap().node;
+    let other = cluster.broker().nodes().iter().copied().find(|node| *node != silent);
+    let config = ClientConfig::new(cluster.bootstrap().to_vec()).with_connect_timeout(Duration::from_secs(30));
+    let client = Client::new(config).unwrap();
+    within("a picture of the cluster", client.refresh(&[topic.as_str().into()]))
+        .await
+        .unwrap();
+    // Requests for metadata must find an answer: those connections are there before.
+    for broker in client.cluster().brokers() {
+        within("a connection", client.connection(broker.id, ConnectionClass::General))
+            .await
+            .unwrap();
+    }
+    control.stall(silent, true);
+    let producer = Producer::new(client.clone(), ProducerConfig::default()).unwrap();
+    let receipt = sender(&producer, &topic).await.send(keyed("record")).unwrap();
+    sleep(Duration::from_millis(300)).await;
+    control.move_leader(&topic, 0, other.unwrap()).unwrap();
+    let begun = Instant::now();
+    within("a picture of the cluster", client.refresh(&[topic.as_str().into()]))
+        .await
+        .unwrap();
+    within("the record", receipt).await.unwrap();
+    let waited = begun.elapsed();
+    assert!(
+        waited < Duration::from_secs(12),
+        "it took {waited:?}, and a connection may take 30 s"
+    );
+    control.stall(silent, false);
 }
 
 pub(crate) async fn a_leader_that_falls_silent_is_left_for_its_successor_while_records_are_read(cluster: Cluster) {

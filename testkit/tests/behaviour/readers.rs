@@ -15,7 +15,11 @@ pub(crate) async fn two_fetchers_of_one_client_do_not_wait_for_each_other(cluste
     };
     let (waiting, reading) = (cluster.fetcher(config.clone()), cluster.fetcher(config));
     let mut nothing = read(&waiting, &idle, StartOffset::Earliest, OffsetReset::Error);
-    // By now its fetch lies at the broker, where the log is empty.
+    // It hears at once that the log is empty, although fetches may wait for long.
+    let end = tokio::time::timeout(LONG / 2, nothing.next()).await.unwrap();
+    let end = end.unwrap().unwrap();
+    assert!(end.at_end && end.records.is_empty());
+    // By now its next fetch lies at the broker.
     assert!(
         tokio::time::timeout(Duration::from_millis(300), nothing.next())
             .await

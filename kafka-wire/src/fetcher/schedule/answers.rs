@@ -160,6 +160,7 @@ impl Schedule {
         }
         slot.position.handle_records(scan.next_offset, scan.leader_epoch);
         slot.caught_up = scan.complete.is_empty();
+        slot.is_new = false;
         if !slot.caught_up {
             self.turn += 1;
             (slot.turn, slot.needs) = (self.turn, None);
@@ -249,6 +250,7 @@ impl Schedule {
             Outcome::Jumped(from) => {
                 // What was known of the place it left, and told to its reader, says nothing about the new one.
                 (slot.caught_up, slot.end_told, slot.needs) = (false, false, None);
+                slot.is_new = true;
                 let (partition, to) = (&slot.topic_partition, slot.position.offset());
                 warn!(%partition, from, to, "the log does not have the offset; jumped, as the reset policy says");
             }

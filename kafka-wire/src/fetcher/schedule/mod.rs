@@ -21,7 +21,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::slot::{Node, Slot};
 use super::config::PartitionRoom;
@@ -142,6 +142,7 @@ impl Schedule {
             caught_up: false,
             turn: 0,
             needs: None,
+            is_new: true,
             end_told: false,
         };
         self.slots.insert(id, slot);
@@ -334,6 +335,11 @@ impl Schedule {
         wanted
             .records
             .sort_by_key(|id| self.slots.get(id).map_or(0, |slot| slot.turn));
+        let is_new = |id: &u64| self.slots.get(id).is_some_and(|slot| slot.is_new);
+        let wait = match wanted.records.iter().any(is_new) {
+            true => Duration::ZERO,
+            false => wait,
+        };
         let Some(max_bytes) = self.reserve(&wanted.records) else {
             self.memory.is_short = true;
             return;

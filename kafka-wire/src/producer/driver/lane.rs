@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{Called, Driver, now};
 use crate::client::ConnectionClass;
+use crate::cluster::ClusterImage;
 use crate::connection::{CallError, CallErrorKind, Connection, PendingResponse};
 use crate::producer::accumulator::ProduceRequest;
 use crate::producer::request::{PRODUCE, VERSIONS, encode};
@@ -123,6 +124,29 @@ impl Driver {
             let text = "it may no longer be sent; it waited too long for its connection";
             let loss = CallError::new(CallErrorKind::Disconnected { written: false }, text).with_written(false);
             self.machine.handle_loss(now(), *request, &loss.with_api(PRODUCE));
+        }
+    }
+
+    /// A broker that is silent lets a connection's opening take all its time. What waits for one, and is led by another broker by
+    /// now, does not.
+    pub(super) fn leave_unopened(&mut self, image: &ClusterImage) {
+        let mut left = Vec::new();
+        for (node, lane) in &mut self.lanes {
+            if matches!(lane.link, Link::Opening(_)) {
+                let elsewhere = |request: &ProduceRequest| {
+                    let mut leaders = request.batches.iter().filter_map(|(of, _)| image.leader(of));
+                    leaders.any(|(leader, _)| leader != *node)
+                };
+                let (leaving, staying) = lane.waiting.drain(..).partition::<VecDeque<_>, _>(elsewhere);
+                lane.waiting = staying;
+                left.extend(leaving);
+            }
+        }
+        for request in left {
+            let text = format!("broker {} was not connected to before another one led", request.node);
+            let loss = CallError::new(CallErrorKind::Unreachable, text).with_api(PRODUCE);
+            self.machine
+                .handle_loss(now(), request.number, &loss.with_written(false));
         }
     }
 

@@ -15,13 +15,25 @@ fn all_partitions_of_a_broker_ride_one_long_request() {
     (0..3).for_each(|id| f.add(id));
     let request = f.request();
     assert_eq!(fetch(&request), (1, Lane::Long, vec![0, 1, 2]));
-    assert_eq!(wait_of(&request), MAX_WAIT);
     for (asked, partition) in request.partitions.iter().zip(0..) {
         assert_eq!(asked.topic_partition, TopicPartition::new("clicks", partition));
         assert_eq!((asked.want, asked.max_bytes), (Want::Records(0), PARTITION_MAX));
         assert_eq!(asked.topic_id, TopicId([7; 16]));
         assert_eq!((asked.leader.node, asked.leader.epoch), (1, 5));
     }
+}
+
+#[test]
+fn a_partition_that_was_never_answered_does_not_wait_to_hear_that_it_is_empty() {
+    let mut f = fixture();
+    f.add(0);
+    let first = f.request();
+    assert_eq!(wait_of(&first), Duration::ZERO);
+    f.answer(&first, vec![(0, nothing(0))]);
+    let second = f.request();
+    assert_eq!(wait_of(&second), MAX_WAIT, "its reader knows the end");
+    f.add(1);
+    assert_eq!(wait_of(&f.request()), Duration::ZERO);
 }
 
 #[test]
