@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Everything above the byte stream and the store is the real thing: client, producer, fetcher, group membership, processor. A
-//! seed draws sizes, settings and faults ([`plan`]); after a time of trouble everything is healed and must come to rest; then the
+//! seed draws sizes, settings and faults (`plan`); after a time of trouble everything is healed and must come to rest; then the
 //! history checker reads all logs, commits, stores and callbacks. Equal seeds give equal runs, to the byte and the nanosecond: a
 //! hash over all frames, callbacks and store writes shows it. That needs tokio's own chance to start from the seed, so runs that
 //! are to be compared are built with `--cfg tokio_unstable`, as `testkit/sim` does.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use goka_core::storage::{Memory, StoreBuilder};
@@ -123,6 +124,20 @@ impl App {
             drop(emitter.emit(key, "click").unwrap());
         }
         within("the last acknowledgement", emitter.finish()).await.unwrap();
+    }
+
+    /// Emits `keys` little by little until `done`, and gives how many were written.
+    pub(crate) async fn click_until(&self, keys: &[String], done: &AtomicBool) -> usize {
+        let mut written = 0;
+        for some in keys.chunks(50) {
+            if done.load(Ordering::SeqCst) {
+                break;
+            }
+            self.click(some).await;
+            written += some.len();
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        written
     }
 
     /// Waits until the group has committed everything that the input holds.

@@ -82,15 +82,7 @@ pub(crate) async fn a_killed_process_with_a_coalesced_changelog_loses_nothing(cl
     let app = App::coalesced(cluster).await;
     let (all, done) = (clicks(100_000, 60), AtomicBool::new(false));
     let directory = app.state.join("killed");
-    let emitting = async {
-        let mut emitted = 0;
-        while !done.load(Ordering::SeqCst) && emitted < all.len() {
-            app.click(&all[emitted..][..50]).await;
-            emitted += 50;
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        emitted
-    };
+    let emitting = app.click_until(&all, &done);
     let killing = async {
         let mut covered = 0;
         for round in 0..4 {

@@ -56,15 +56,7 @@ pub(crate) async fn a_killed_process_loses_nothing_and_its_store_is_a_prefix_of_
     let (all, done) = (clicks(100_000, 60), AtomicBool::new(false));
     let directory = app.state.join("killed");
     // Clicks go on as long as processes are killed.
-    let emitting = async {
-        let mut emitted = 0;
-        while !done.load(Ordering::SeqCst) && emitted < all.len() {
-            app.click(&all[emitted..][..50]).await;
-            emitted += 50;
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        emitted
-    };
+    let emitting = app.click_until(&all, &done);
     let killing = async {
         let (mut covered, mut repeated) = (0, 0);
         for round in 0..5 {
