@@ -134,6 +134,7 @@ impl Driver {
     async fn run(mut self) {
         let mut cluster = self.coordinator.client().subscribe();
         loop {
+            self.look_at_cluster();
             self.settle(now());
             if self.member.outcome().is_some() && self.open_leaves == 0 {
                 return;
@@ -151,13 +152,23 @@ impl Driver {
                     Err(_) => {}
                 },
                 Ok(()) = cluster.changed() => {
-                    let image = cluster.borrow_and_update().clone();
-                    let count = |topic: &str| image.partition_count(topic).and_then(|count| usize::try_from(count).ok());
-                    self.member.handle_cluster(now(), count);
+                    cluster.mark_unchanged();
                 }
                 () = sleep_until(deadline) => {}
             }
         }
+    }
+
+    /// Compares the picture of the cluster with the plan. Not only when the picture changes: one that came while the plan was on its
+    /// way to the members counts as soon as they have it.
+    fn look_at_cluster(&mut self) {
+        let image = self.coordinator.client().cluster();
+        let count = |topic: &str| {
+            image
+                .partition_count(topic)
+                .and_then(|count| usize::try_from(count).ok())
+        };
+        self.member.handle_cluster(now(), count);
     }
 
     /// Drains the machines until all are waiting.

@@ -49,16 +49,29 @@ pub(super) fn check(world: &World, at_rest: bool) {
             Kind::Doubled,
             Kind::Skip,
             Kind::WrongReset,
+            Kind::CommitAhead,
+            Kind::Lost,
             Kind::Reorder,
         ];
         let late = from_writers.contains(&finding.kind) && world.network.owners.had_late_writes(finding.partition);
         // A tombstone does not say which input made it: where a process replays from one on, the checker may take another.
-        let guessed = world.plan.deletes && matches!(finding.kind, Kind::Doubled | Kind::Skip);
-        late || guessed
+        let guessed = world.plan.deletes && matches!(finding.kind, Kind::Doubled | Kind::Skip | Kind::Reorder);
+        // An own commit was accepted after its process had asked, at the beginning of its next ownership, what is committed.
+        let crossed = finding.kind == Kind::Doubled && crossed(&history, finding);
+        late || guessed || crossed
     };
     for finding in report.findings.iter().filter(|finding| !explained(finding)) {
         trace.violation(finding.to_string());
     }
+}
+
+/// Whether a commit was accepted between the last write before the finding and the write it tells of.
+fn crossed(history: &History, finding: &Finding) -> bool {
+    let partition = history.partitions.get(&finding.partition);
+    let inputs = partition.into_iter().flat_map(|partition| partition.inputs.values());
+    inputs
+        .flat_map(|input| input.commits.iter().flatten())
+        .any(|commit| commit.changelog_end == Some(finding.offset))
 }
 
 fn partition(world: &World, number: i32) -> PartitionHistory {

@@ -17,7 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages::ProduceRequest;
+use kafka_protocol::protocol::Decodable;
 use kafka_wire::transport::{BoxedStream, Connector};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -161,7 +163,7 @@ impl Carried {
         match fate.end {
             End::Dribbles => {
                 self.trace(way, &what, frame, "byte by byte");
-                self.note_delivery(way, &what, sent_at);
+                self.note_delivery(way, &what, sent_at, frame);
                 for byte in frame {
                     to.write_all(&[*byte]).await?;
                     tokio::task::yield_now().await;
@@ -169,7 +171,7 @@ impl Carried {
                 Ok(())
             }
             End::CutAfter(bytes) => {
-                self.note_delivery(way, &what, sent_at);
+                self.note_delivery(way, &what, sent_at, frame);
                 self.trace(way, &what, &frame[..bytes], "cut");
                 to.write_all(&frame[..bytes]).await?;
                 // Time for the other side to read it.
@@ -178,7 +180,7 @@ impl Carried {
             }
             End::Arrives | End::Lost => {
                 self.trace(way, &what, frame, "");
-                self.note_delivery(way, &what, sent_at);
+                self.note_delivery(way, &what, sent_at, frame);
                 to.write_all(frame).await
             }
         }
@@ -213,7 +215,7 @@ impl Carried {
         what
     }
 
-    fn note_delivery(&self, way: Way, what: &(i16, i32), sent_at: Duration) {
+    fn note_delivery(&self, way: Way, what: &(i16, i32), sent_at: Duration, frame: &[u8]) {
         let (owners, process) = (&self.network.owners, self.life.number);
         if way == Way::Down && what.0 == Api::SyncGroup.key() {
             owners.synced(process);
@@ -222,8 +224,7 @@ impl Carried {
             owners.proved(process);
         }
         if way == Way::Up && what.0 == Api::Produce.key() {
-            let network = &self.network;
-            network.owners.delivered(self.life.number, sent_at, &network.trace);
+            owners.delivered(process, sent_at, &partitions(frame), &self.network.trace);
         }
     }
 
@@ -253,4 +254,21 @@ impl Carried {
 fn first_frame(read: &mut BytesMut) -> Option<BytesMut> {
     let length = u32::from_be_bytes(*read.first_chunk()?) as usize + 4;
     (read.len() >= length).then(|| read.split_to(length))
+}
+
+/// The partition numbers that a Produce request writes to, in whatever topic.
+fn partitions(frame: &[u8]) -> Vec<i32> {
+    const FLEXIBLE_SINCE: i16 = 9;
+    let mut rest = Bytes::copy_from_slice(frame);
+    // Length, API.
+    rest.advance(6);
+    let version = rest.get_i16();
+    rest.advance(4);
+    let client_id = rest.get_i16().max(0);
+    rest.advance(client_id as usize + usize::from(version >= FLEXIBLE_SINCE));
+    let Ok(request) = ProduceRequest::decode(&mut rest, version) else {
+        return Vec::new();
+    };
+    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    partitions.map(|partition| partition.index).collect()
 }
