@@ -3,8 +3,14 @@
 use std::fs::{File, OpenOptions, TryLockError, create_dir_all};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use goka_core::storage::StoreError;
+
+/// How often, and after which pause, a lock that another has is asked for again. A process that starts a program shares its locks
+/// with it for the moment until the program runs, so that a lock just given back may still be held.
+const ATTEMPTS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Holds the operating system's lock on a directory; the system gives it back with the process, however that ends.
 #[derive(Debug)]
@@ -35,14 +41,18 @@ impl DirectoryLock {
     }
 }
 
-/// Locks `file` at once, or fails because another has it; the inner error says that it cannot be locked at all.
+/// Locks `file`, or fails because another has it; the inner error says that it cannot be locked at all.
 fn lock(file: &File, root: &Path) -> Result<std::io::Result<()>, StoreError> {
-    match file.try_lock() {
-        Ok(()) => Ok(Ok(())),
-        Err(TryLockError::WouldBlock) => Err(StoreError::new(
-            format!("directory {}", root.display()),
-            "another instance is using it; give each instance a state directory of its own",
-        )),
-        Err(TryLockError::Error(error)) => Ok(Err(error)),
+    for attempt in 1.. {
+        match file.try_lock() {
+            Ok(()) => return Ok(Ok(())),
+            Err(TryLockError::Error(error)) => return Ok(Err(error)),
+            Err(TryLockError::WouldBlock) if attempt == ATTEMPTS => break,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+        }
     }
+    Err(StoreError::new(
+        format!("directory {}", root.display()),
+        "another instance is using it; give each instance a state directory of its own",
+    ))
 }
