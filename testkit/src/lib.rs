@@ -8,4 +8,6 @@ pub mod golden;
 pub mod proxy;
 #[cfg(feature = "simulation")]
 pub mod sim;
+#[doc(hidden)]
+pub mod split_mix;
 pub mod store_contract;

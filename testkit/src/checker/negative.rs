@@ -31,7 +31,7 @@ fn kinds(report: &Report) -> BTreeSet<Kind> {
 fn correct_histories_are_found_clean() {
     let (mut replays, mut surplus, mut applied) = (0, 0, 0);
     for seed in 0..RUNS {
-        let report = check(&Run::new(&mut Random(seed)).history(), &chain());
+        let report = check(&Run::new(&mut Random::new(seed)).history(), &chain());
         assert!(report.is_clean(), "seed {seed}: {report}");
         replays += report.replays.len();
         surplus += report.surplus;
@@ -47,7 +47,7 @@ fn correct_histories_are_found_clean() {
 #[test]
 fn correct_histories_are_found_clean_although_less_is_known_of_them() {
     for seed in 0..RUNS {
-        let random = &mut Random(seed);
+        let random = &mut Random::new(seed);
         // Deletions do not say what made them; who wrote them must be known.
         let mut history = Run::without_deletions(random).history();
         history.expected.unclean_ends = history.expected.unclean_ends.filter(|_| random.one_in(2));
@@ -76,7 +76,7 @@ fn every_planted_defect_is_found_by_its_name() {
     for defect in Defect::ALL {
         let mut planted = 0;
         for seed in 0.. {
-            let random = &mut Random(seed);
+            let random = &mut Random::new(seed);
             let Some(history) = defect.plant(random) else {
                 // There is no place for it in this one.
                 assert!(seed < 20 * RUNS, "{defect:?} could be planted {planted} times only");
@@ -106,7 +106,7 @@ fn every_planted_defect_is_found_by_its_name() {
 #[test]
 fn findings_name_key_partition_and_offset() {
     let located = |defect: Defect| {
-        let history = (0..).find_map(|seed| defect.plant(&mut Random(seed))).unwrap();
+        let history = (0..).find_map(|seed| defect.plant(&mut Random::new(seed))).unwrap();
         check(&history, &chain()).findings.remove(0)
     };
     for defect in [Defect::Drop, Defect::ApplyTwice, Defect::Swap, Defect::OtherKeysRow] {
@@ -122,7 +122,7 @@ fn findings_name_key_partition_and_offset() {
 #[test]
 fn counting_is_checked_by_key() {
     for seed in 0..RUNS {
-        let random = &mut Random(seed);
+        let random = &mut Random::new(seed);
         let mut history = Run::counting(random).history();
         let report = check(&history, &Count);
         assert!(report.is_clean(), "seed {seed}: {report}");

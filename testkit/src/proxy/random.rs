@@ -3,25 +3,36 @@
 use std::ops::Range;
 use std::time::Duration;
 
-/// SplitMix64.
+use crate::split_mix::SplitMix;
+
+/// Draws times.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(super) struct Random(SplitMix);
 
 impl Random {
     pub(super) fn new(seed: u64) -> Random {
-        Random(seed)
+        Random(SplitMix::new(seed))
     }
 
     /// A time within `range`, to the microsecond; its start if it is empty.
     pub(super) fn between(&mut self, range: Range<Duration>) -> Duration {
         let width = range.end.saturating_sub(range.start).as_micros() as u64;
-        range.start + Duration::from_micros(self.draw() % width.max(1))
+        range.start + Duration::from_micros(self.0.bits() % width.max(1))
     }
+}
 
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let bits = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ bits >> 31
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_keeps_its_times() {
+        let mut random = Random::new(7);
+        let mut draw = || {
+            random
+                .between(Duration::from_millis(3)..Duration::from_secs(1))
+                .as_micros()
+        };
+        assert_eq!([112_487, 867_804, 480_346], [draw(), draw(), draw()]);
     }
 }

@@ -2,25 +2,23 @@
 
 use std::time::Duration;
 
-/// A generator that gives the same numbers for the same seed (splitmix64).
+use crate::split_mix::SplitMix;
+
+/// A generator that gives the same numbers for the same seed.
 #[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
+pub(super) struct Chance(SplitMix);
 
 impl Chance {
     /// One of many independent streams of a seed.
     pub(super) fn new(seed: u64, stream: u64) -> Chance {
-        let mut mixed = Chance(seed ^ stream.wrapping_mul(0xa076_1d64_78bd_642f));
+        let mut mixed = SplitMix::new(seed ^ stream.wrapping_mul(0xa076_1d64_78bd_642f));
         mixed.bits();
-        Chance(mixed.bits())
+        Chance(SplitMix::new(mixed.bits()))
     }
 
     /// The next 64 bits.
     pub(super) fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
+        self.0.bits()
     }
 
     /// Uniform in `0..bound`; 0 if that is empty.
@@ -50,5 +48,17 @@ impl Chance {
     /// One of them.
     pub(super) fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
         of.get(self.below(of.len())).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_seeds_keep_their_numbers() {
+        let mut chance = Chance::new(7, 3);
+        let expected = [0x9b13_3aec_1ff2_eab9, 0x7651_e0cc_eb70_fc6c, 0xf03c_f8e2_bafa_fecb];
+        assert_eq!(expected, [chance.bits(), chance.bits(), chance.bits()]);
     }
 }

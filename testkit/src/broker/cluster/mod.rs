@@ -1,6 +1,5 @@
 //! Brokers, topics and partitions: what a Kafka cluster keeps in its metadata log, and the partitions' logs.
 
-mod split_mix;
 mod topic;
 mod topic_config;
 mod topic_name;
@@ -14,8 +13,8 @@ pub(crate) use topic::{Partition, Topic};
 pub(crate) use topic_config::{ConfigEntry, ConfigKind, TopicConfig};
 pub(crate) use topic_name::{collides, invalid_reason, is_internal};
 
-use self::split_mix::SplitMix;
 use super::config::BrokerConfig;
+use crate::split_mix::SplitMix;
 
 /// One broker of the cluster.
 #[derive(Clone, Debug)]

@@ -1,38 +1,24 @@
 //! Member ids as Kafka writes them: `<client id>-<UUID>`.
 
+use uuid::Uuid;
+
+use crate::split_mix::SplitMix;
+
 /// Generates member ids from a seed, so that a run can be repeated.
 #[derive(Debug)]
 pub(super) struct MemberIds {
-    state: u64,
+    chance: SplitMix,
 }
 
 impl MemberIds {
     pub(super) fn new(seed: u64) -> Self {
-        Self { state: seed }
+        Self {
+            chance: SplitMix::new(seed),
+        }
     }
 
     pub(super) fn next(&mut self, client_id: &str) -> String {
-        let (high, low) = (self.draw(), self.draw());
-        // The version and variant bits of a random UUID (RFC 9562, 5.4).
-        let high = (high & 0xffff_ffff_ffff_0fff) | 0x4000;
-        let low = (low & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
-        format!(
-            "{client_id}-{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            high >> 32,
-            (high >> 16) & 0xffff,
-            high & 0xffff,
-            low >> 48,
-            low & 0xffff_ffff_ffff
-        )
-    }
-
-    /// SplitMix64: enough for ids that only have to differ.
-    fn draw(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        format!("{client_id}-{}", Uuid::from_bytes(self.chance.uuid()))
     }
 }
 
@@ -57,5 +43,12 @@ mod tests {
         let first = a.next("c");
         assert_eq!(first, b.next("c"));
         assert_ne!(first, a.next("c"));
+    }
+
+    #[test]
+    fn a_seed_keeps_its_ids() {
+        let mut ids = MemberIds::new(7);
+        assert_eq!(ids.next("orders"), "orders-63cbe1e4-5932-4dd7-844c-3cd7f43c661c");
+        assert_eq!(ids.next("orders"), "orders-e6984080-bab1-4a02-953a-eb70673e29cb");
     }
 }

@@ -8,6 +8,7 @@ use crate::checker::{
     Callback, Chain, Commit, Count, Expected, History, Input, InputHistory, Log, LogRecord, Outcome, OutputLog,
     PartitionHistory, Sent, StoreImage, Workload, Writer,
 };
+use crate::split_mix::SplitMix;
 
 /// The input topic.
 pub(super) const INPUT: &str = "in";
@@ -16,19 +17,16 @@ pub(super) const OUTPUT: &str = "out";
 /// Partitions of a run.
 pub(super) const PARTITIONS: i32 = 2;
 
-/// SplitMix64.
-pub(super) struct Random(pub(super) u64);
+/// What chooses a history.
+pub(super) struct Random(SplitMix);
 
 impl Random {
-    pub(super) fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
+    pub(super) fn new(seed: u64) -> Random {
+        Random(SplitMix::new(seed))
     }
 
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        (self.draw() % bound as u64) as usize
+        (self.0.bits() % bound as u64) as usize
     }
 
     pub(super) fn one_in(&mut self, bound: usize) -> bool {
