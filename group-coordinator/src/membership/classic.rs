@@ -269,7 +269,6 @@ impl ClassicMember {
         self.enter(State::Unjoined);
         self.generation = NO_GENERATION;
         self.awaited = None;
-        self.plan = None;
         self.planned_counts.clear();
         self.pulse.stop();
         let at_once = pace == Pace::Now || (pace == Pace::Soon && self.backoff.failures() == 0);
@@ -298,7 +297,6 @@ impl ClassicMember {
         }
         self.enter(State::Fatal);
         self.awaited = None;
-        self.plan = None;
         self.join_at = None;
         self.leave_at = None;
         self.release_by = None;
@@ -348,8 +346,12 @@ impl ClassicMember {
         );
         tracing::debug!(group = %self.config.group_id, from = ?self.state, to = ?next, "member state");
         self.state = next;
+        // A deadline that the state does not act on would wake the driver again and again.
         if next != State::Unjoined {
             self.join_at = None;
+        }
+        if next != State::Syncing {
+            self.plan = None;
         }
     }
 

@@ -88,6 +88,26 @@ fn a_member_that_leaves_during_a_later_join_does_not_wait_for_it() {
 }
 
 #[test]
+fn a_leader_that_leaves_while_it_waits_to_look_at_the_cluster_again_makes_no_plan_any_more() {
+    let mut rig = Rig::new();
+    let (join, _) = rig.join();
+    rig.member.handle_join(rig.now, join, answer(leader()));
+    let Some(MemberRequest::Partitions { ticket, .. }) = rig.request() else {
+        panic!("a leader looks at the cluster");
+    };
+    let unseen = Err(Failure::Transport("no broker".into()));
+    rig.member.handle_partitions(rig.now, ticket, unseen);
+    let look_again = rig.member.next_timeout().unwrap();
+    rig.member.handle_leave(rig.now);
+    let left = rig.leave();
+    assert_eq!(rig.member.next_timeout(), None, "it waits for nothing but the answer");
+    rig.pass(look_again - rig.now);
+    assert_eq!(rig.request(), None);
+    rig.member.handle_left(rig.now, left, answer(ErrorCode::NONE));
+    assert_eq!(rig.member.outcome(), Some(&Ok(())));
+}
+
+#[test]
 fn a_static_member_keeps_its_place() {
     let mut rig = Rig::with(GroupConfig::new("group", ["input"]).with_instance_id("i-1"));
     rig.become_stable();

@@ -121,7 +121,10 @@ impl World {
             Kind::Sync => member.handle_sync(now, ticket, answer(sync_response(&[0, 1]).with_error_code(code.0))),
             Kind::Heartbeat => member.handle_heartbeat(now, ticket, answer(code)),
             Kind::Leave => member.handle_left(now, ticket, answer(code)),
-            Kind::Partitions => member.handle_partitions(now, ticket, Ok(cluster(&[("input", 2)]))),
+            Kind::Partitions if code.is_ok() => member.handle_partitions(now, ticket, Ok(cluster(&[("input", 2)]))),
+            Kind::Partitions => {
+                member.handle_partitions(now, ticket, Err(Failure::Transport("no broker".into())));
+            }
         }
     }
 
