@@ -43,13 +43,13 @@ pub use admin::Admin;
 pub use client::Client;
 pub use cluster::ClusterImage;
 pub use config::{ClientConfig, ConfigError};
-pub use connection::{BrokerAddress, CallError, CallErrorKind};
+pub use connection::{BrokerAddress, CallError, CallErrorKind, Permit};
 pub use fetcher::{
     FetchError, FetchErrorKind, FetchedBatch, Fetcher, FetcherConfig, OffsetReset, PartitionFetch, RecordCursor,
     StartOffset, Watermarks,
 };
 pub use producer::{
-    Ack, PartitionWriter, Permit, Persisted, Persistence, ProduceError, ProduceErrorKind, Producer, ProducerConfig,
+    Ack, PartitionWriter, Persisted, Persistence, ProduceError, ProduceErrorKind, Producer, ProducerConfig,
     ProducerRecord, Receipt, RecordPosition, TopicProducer,
 };
 pub use protocol::{Compression, ErrorCode, IsolationLevel, Partitioner, Recovery, TopicId, TopicPartition};

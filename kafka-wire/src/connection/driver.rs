@@ -1,7 +1,7 @@
 //! Moves bytes and time for one connection: one task writes, one reads, both around one [`InFlight`].
 //!
-//! The writer drains the queue and hands as many frames as fit to one vectored write. The reader cuts frames, gives each to its
-//! waiter and keeps the deadlines. Whoever meets trouble first closes the connection for both and tells every waiter. Neither is
+//! The writer (`writer.rs`) drains the queue and hands as many frames as fit to one vectored write. The reader cuts frames, gives
+//! each to its waiter and keeps the deadlines. Whoever meets trouble first closes the connection for both and tells every waiter. Neither is
 //! ever cancelled halfway through a frame: dropping a response future drops an interest, nothing else.
 
 #![allow(
@@ -10,17 +10,16 @@
     reason = "driver: owns sockets and time"
 )]
 
-use std::collections::VecDeque;
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use bytes::Bytes;
+use tokio::io::{AsyncWriteExt, ReadHalf};
 use tokio::sync::{Notify, oneshot};
 use tracing::{debug, warn};
 
@@ -28,19 +27,16 @@ use super::error::{CallError, CallErrorKind};
 use super::frame_reader::{BadFrame, FrameReader};
 use super::guard;
 use super::handshake::Handshake;
-use super::in_flight::{Event, Expected, Frame, InFlight, Unanswered};
+use super::in_flight::{Event, Expected, InFlight, Unanswered, Unsent};
 use super::read_buffer::ReadBuffers;
 use super::versions::BrokerVersions;
+use super::writer::write;
 use super::{BrokerAddress, Connection};
 use crate::config::ConnectionConfig;
 use crate::transport::{BoxedStream, Connector};
 
 /// Longest answer accepted before the peer has proven to be a broker.
 const HANDSHAKE_ALLOWED: usize = 64 << 10;
-/// Pieces handed to one vectored write.
-const MOST_PIECES: usize = 64;
-/// Bytes after which the writer stops collecting and writes.
-const ENOUGH_BYTES: usize = 1 << 20;
 
 type Waiter = oneshot::Sender<Result<Bytes, CallError>>;
 
@@ -151,13 +147,13 @@ pub(super) struct Shared {
     pub(super) versions: BrokerVersions,
     closed: AtomicBool,
     state: Mutex<State>,
-    to_write: Notify,
+    pub(super) to_write: Notify,
     to_read: Notify,
 }
 
 #[derive(Debug)]
-struct State {
-    in_flight: InFlight<Waiter>,
+pub(super) struct State {
+    pub(super) in_flight: InFlight<Waiter>,
     closed: Option<CallError>,
     /// Every handle is gone: close once the last answer is in.
     released: bool,
@@ -166,7 +162,7 @@ struct State {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under the lock would be our bug; the Guard of the panicking task then closes the connection anyway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,18 +172,13 @@ impl Shared {
     }
 
     /// Enqueues one request, at once and in order.
-    pub(super) fn send(
-        &self,
-        (expected, version): (Expected, i16),
-        head: BytesMut,
-        body: Vec<Bytes>,
-    ) -> PendingResponse {
+    pub(super) fn send(&self, (expected, version): (Expected, i16), unsent: Unsent) -> PendingResponse {
         let (waiter, answer) = oneshot::channel();
         let mut state = self.lock();
         if let Some(error) = &state.closed {
             return PendingResponse::failed(disconnected(error, false).with_api(expected.api_key));
         }
-        let deadline = state.in_flight.handle_request(now(), expected, head, body, waiter);
+        let deadline = state.in_flight.handle_request(now(), expected, unsent, waiter);
         let sooner = deadline < state.armed;
         drop(state);
         self.to_write.notify_one();
@@ -240,96 +231,13 @@ impl Shared {
 }
 
 /// Whatever ends a task, a panic or the runtime's shutdown included, ends the connection: no waiter waits for a dead task.
-struct Guard(Arc<Shared>);
+pub(super) struct Guard(pub(super) Arc<Shared>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
         let kind = CallErrorKind::Disconnected { written: true };
         self.0.close(CallError::new(kind, "the connection's task has ended"));
     }
-}
-
-/// The writer task.
-async fn write(guard: Guard, mut stream: WriteHalf<BoxedStream>) {
-    let shared = &guard.0;
-    while !shared.is_closed() {
-        let frames = collect(shared);
-        if frames.is_empty() {
-            shared.to_write.notified().await;
-            continue;
-        }
-        if let Err((error, not_started)) = write_frames(&mut stream, frames).await {
-            shared.lock().in_flight.handle_write_failure(not_started);
-            shared.close(lost(&error));
-        }
-    }
-    let _ = stream.shutdown().await;
-}
-
-/// As many queued frames as make one good write.
-fn collect(shared: &Shared) -> Vec<Frame> {
-    let (mut frames, mut pieces, mut bytes) = (Vec::new(), 0, 0);
-    let mut state = shared.lock();
-    let now = now();
-    while pieces < MOST_PIECES
-        && bytes < ENOUGH_BYTES
-        && let Some(frame) = state.in_flight.poll_request(now)
-    {
-        pieces += 1 + frame.body.len();
-        bytes += frame.head.len() + frame.body.iter().map(Bytes::len).sum::<usize>();
-        frames.push(frame);
-    }
-    frames
-}
-
-/// Writes whole frames without copying their pieces; on failure tells how many of the last ones did not lose a byte.
-async fn write_frames(stream: &mut WriteHalf<BoxedStream>, frames: Vec<Frame>) -> Result<(), (io::Error, usize)> {
-    let total = frames.len();
-    let mut pieces: VecDeque<(usize, Bytes)> = VecDeque::with_capacity(total);
-    for (index, frame) in frames.into_iter().enumerate() {
-        let body = frame.body.into_iter().filter(|piece| !piece.is_empty());
-        pieces.extend(std::iter::once(frame.head).chain(body).map(|piece| (index, piece)));
-    }
-    let mut started = 0;
-    while !pieces.is_empty() {
-        let written = std::future::poll_fn(|cx| poll_pieces(Pin::new(&mut *stream), cx, &pieces)).await;
-        match written {
-            Ok(0) => return Err((io::ErrorKind::WriteZero.into(), total - started)),
-            Ok(count) => started = advance(&mut pieces, count).unwrap_or(started).max(started),
-            Err(error) => return Err((error, total - started)),
-        }
-    }
-    stream.flush().await.map_err(|error| (error, 0))
-}
-
-fn poll_pieces(
-    stream: Pin<&mut WriteHalf<BoxedStream>>,
-    cx: &mut Context<'_>,
-    pieces: &VecDeque<(usize, Bytes)>,
-) -> Poll<io::Result<usize>> {
-    let mut slices = [IoSlice::new(&[]); MOST_PIECES];
-    let mut count = 0;
-    for (slice, (_, piece)) in slices.iter_mut().zip(pieces) {
-        *slice = IoSlice::new(piece);
-        count += 1;
-    }
-    stream.poll_write_vectored(cx, &slices[..count])
-}
-
-/// Drops `count` written bytes from the front; tells how many frames have been started, if any byte was written.
-fn advance(pieces: &mut VecDeque<(usize, Bytes)>, mut count: usize) -> Option<usize> {
-    let mut started = None;
-    while count > 0 {
-        let (index, piece) = pieces.front_mut()?;
-        started = Some(*index + 1);
-        let taken = count.min(piece.len());
-        piece.advance(taken);
-        count -= taken;
-        if piece.is_empty() {
-            pieces.pop_front();
-        }
-    }
-    started
 }
 
 /// The reader task: frames, deadlines, the end.
@@ -454,11 +362,11 @@ fn ended(frames: &FrameReader) -> CallError {
     CallError::new(CallErrorKind::Disconnected { written: true }, text)
 }
 
-fn lost(error: &io::Error) -> CallError {
+pub(super) fn lost(error: &io::Error) -> CallError {
     CallError::new(CallErrorKind::Disconnected { written: true }, error.to_string())
 }
 
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 

@@ -21,8 +21,18 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::permit::Permit;
+
 /// Where the correlation id stands in a frame: after length, API key and API version.
 const CORRELATION_AT: usize = 8;
+
+/// One request as it is handed in: its `head` has room for the correlation id.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    pub(crate) head: BytesMut,
+    pub(crate) body: Vec<Bytes>,
+    pub(crate) permits: Vec<Permit>,
+}
 
 /// One request as it goes over the wire: the header (and for small requests the body) and further pieces that are not copied.
 #[derive(Debug)]
@@ -31,6 +41,8 @@ pub(crate) struct Frame {
     pub(crate) head: Bytes,
     /// The rest of the body.
     pub(crate) body: Vec<Bytes>,
+    /// All of them must be given whenever some of it is written.
+    pub(crate) permits: Vec<Permit>,
 }
 
 /// What the machine must know about a request to place its answer.
@@ -127,15 +139,13 @@ impl<W> InFlight<W> {
         self.queued.is_empty() && self.awaiting.is_empty()
     }
 
-    /// Enqueues a request whose `head` has room for the correlation id; returns its deadline.
-    pub(crate) fn handle_request(
-        &mut self,
-        now: Instant,
-        expected: Expected,
-        mut head: BytesMut,
-        body: Vec<Bytes>,
-        waiter: W,
-    ) -> Instant {
+    /// Enqueues a request; returns its deadline.
+    pub(crate) fn handle_request(&mut self, now: Instant, expected: Expected, unsent: Unsent, waiter: W) -> Instant {
+        let Unsent {
+            mut head,
+            body,
+            permits,
+        } = unsent;
         let correlation = self.next_correlation;
         self.next_correlation = correlation.checked_add(1).unwrap_or(0);
         head[CORRELATION_AT..CORRELATION_AT + 4].copy_from_slice(&correlation.to_be_bytes());
@@ -157,6 +167,7 @@ impl<W> InFlight<W> {
             Frame {
                 head: head.freeze(),
                 body,
+                permits,
             },
         ));
         deadline
@@ -328,13 +339,21 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(30);
     const IDLE: Duration = Duration::from_secs(240);
 
+    fn unsent() -> Unsent {
+        Unsent {
+            head: BytesMut::zeroed(14),
+            body: Vec::new(),
+            permits: Vec::new(),
+        }
+    }
+
     fn ask(machine: &mut InFlight<u32>, now: Instant, timeout: Duration, waiter: u32) {
         let expected = Expected {
             api_key: 3,
             response_header: 0,
             timeout,
         };
-        machine.handle_request(now, expected, BytesMut::zeroed(14), Vec::new(), waiter);
+        machine.handle_request(now, expected, unsent(), waiter);
     }
 
     fn answer(correlation: i32, body: &[u8]) -> Bytes {
@@ -397,7 +416,7 @@ mod tests {
                 response_header: 1,
                 timeout: TIMEOUT,
             };
-            machine.handle_request(now, expected, BytesMut::zeroed(14), Vec::new(), waiter);
+            machine.handle_request(now, expected, unsent(), waiter);
             machine.poll_request(now).unwrap();
         }
         let placed = machine
@@ -516,7 +535,7 @@ mod tests {
         fn any_bytes_are_placed_or_refused(frame in proptest::collection::vec(any::<u8>(), 0..40), header in 0i16..2) {
             let (mut machine, now) = started();
             let expected = Expected { api_key: 3, response_header: header, timeout: TIMEOUT };
-            machine.handle_request(now, expected, BytesMut::zeroed(14), Vec::new(), 0u32);
+            machine.handle_request(now, expected, unsent(), 0u32);
             machine.poll_request(now).unwrap();
             let mut framed = 1i32.to_be_bytes().to_vec();
             framed.extend(&frame);

@@ -18,9 +18,11 @@ mod frame_reader;
 pub(crate) mod guard;
 mod handshake;
 mod in_flight;
+mod permit;
 mod read_buffer;
 mod request;
 mod versions;
+mod writer;
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -34,10 +36,11 @@ pub(crate) use backoff::{Backoff, Jitter};
 pub(crate) use driver::Opening;
 pub use driver::PendingResponse;
 pub use error::{CallError, CallErrorKind};
+pub use permit::Permit;
 pub(crate) use read_buffer::ReadBuffers;
 
 use driver::Shared;
-use in_flight::Expected;
+use in_flight::{Expected, Unsent};
 use request::HeaderVersions;
 
 /// Where a broker listens. Node id -1 is a bootstrap address whose id is not known yet.
@@ -155,10 +158,12 @@ impl Connection {
             response_header: header.response,
             timeout,
         };
-        let body = shared
-            .send((expected, version), frame, Vec::new())
-            .await
-            .map_err(named)?;
+        let frame = Unsent {
+            head: frame,
+            body: Vec::new(),
+            permits: Vec::new(),
+        };
+        let body = shared.send((expected, version), frame).await.map_err(named)?;
         guard::decode_checked(R::KEY, version, body).map_err(named)
     }
 
@@ -167,6 +172,19 @@ impl Connection {
     /// The future yields the response body behind the response header, which holds what it claims in `version` of the API.
     /// Dropping it never disturbs the connection.
     pub fn send(&self, api_key: i16, version: i16, body: Vec<Bytes>, timeout: Duration) -> PendingResponse {
+        self.send_permitted(api_key, version, body, timeout, Vec::new())
+    }
+
+    /// Like [`Connection::send`], as long as all `permits` are given: they are asked right before every write to the socket, and
+    /// when one is missing the connection is closed instead. What was not begun by then counts as not written.
+    pub(crate) fn send_permitted(
+        &self,
+        api_key: i16,
+        version: i16,
+        body: Vec<Bytes>,
+        timeout: Duration,
+        permits: Vec<Permit>,
+    ) -> PendingResponse {
         let head = HeaderVersions::of(api_key, version).and_then(|header| {
             let frame = request::encode_header((api_key, version, header), &self.handle.client_id, &body)?;
             Ok((
@@ -179,7 +197,10 @@ impl Connection {
             ))
         });
         match head {
-            Ok((head, expected)) => self.handle.shared.send((expected, version), head, body),
+            Ok((head, expected)) => {
+                let frame = Unsent { head, body, permits };
+                self.handle.shared.send((expected, version), frame)
+            }
             Err(error) => PendingResponse::failed(error.with_broker(self.broker())),
         }
     }

@@ -11,12 +11,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Client;
 use crate::cluster::ClusterImage;
+use crate::connection::Permit;
 use crate::producer::buffers::{Budget, BufferPool};
 use crate::producer::config::ProducerConfig;
 use crate::producer::delivery::Delivery;
 use crate::producer::error::ProduceError;
 use crate::producer::pending_batch::Submission;
-use crate::producer::permit::Permit;
 use crate::producer::shared_partition::Lingering;
 use crate::producer::shared_topic::SharedTopic;
 use crate::protocol::TopicPartition;

@@ -34,7 +34,6 @@ mod outcome;
 mod partition_queue;
 mod partition_writer;
 mod pending_batch;
-mod permit;
 mod receipt;
 mod request;
 mod response;
@@ -57,7 +56,6 @@ pub use self::config::ProducerConfig;
 pub use self::error::{Persistence, ProduceError, ProduceErrorKind};
 pub use self::outcome::{Ack, Persisted, RecordPosition};
 pub use self::partition_writer::PartitionWriter;
-pub use self::permit::Permit;
 pub use self::receipt::Receipt;
 pub use self::topic_producer::{ProducerRecord, TopicProducer};
 

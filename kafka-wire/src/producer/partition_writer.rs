@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use crate::connection::Permit;
 use crate::producer::buffers::Charge;
 use crate::producer::delivery::{Delivery, Recipient};
 use crate::producer::door::{Command, Door};
 use crate::producer::driver;
 use crate::producer::error::ProduceError;
 use crate::producer::outcome::Ack;
-use crate::producer::permit::Permit;
 use crate::producer::topic_producer::too_large;
 use crate::protocol::batch::{BatchBuilder, HEADER_LEN, Header};
 use crate::protocol::{Compression, TopicPartition};

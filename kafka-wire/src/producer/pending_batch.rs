@@ -5,9 +5,9 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use crate::connection::CallError;
+use crate::connection::Permit;
 use crate::producer::error::ProduceError;
 use crate::producer::outcome::Persisted;
-use crate::producer::permit::Permit;
 use crate::producer::sequence::{Stamp, following};
 use crate::protocol::batch::{BatchBuilder, BatchError, Batches, HEADER_LEN, SealedBatch};
 use crate::protocol::{Compression, TopicPartition};

@@ -67,6 +67,7 @@ impl<T> Accumulator<T> {
     fn assemble(&mut self, now: Instant, node: i32) -> Option<ProduceRequest> {
         let number = self.next_request;
         let mut batches = Vec::new();
+        let mut permits = Vec::new();
         let mut queues = Vec::new();
         let mut bytes = 0;
         let mut lane = std::mem::take(&mut self.lanes.entry(node).or_default().ready);
@@ -79,9 +80,10 @@ impl<T> Accumulator<T> {
                         lane.push_front(queue);
                         break;
                     }
-                    if let Some(batch) = self.queues[queue].take(number, self.identity.current()) {
+                    if let Some((batch, permit)) = self.queues[queue].take(number, self.identity.current()) {
                         bytes += batch.len();
                         batches.push((self.queues[queue].topic_partition().clone(), batch));
+                        permits.extend(permit);
                         queues.push(queue);
                     }
                 }
@@ -102,6 +104,11 @@ impl<T> Accumulator<T> {
         self.lanes.entry(node).or_default().in_flight += 1;
         self.requests.insert(number, Sent { node, queues });
         batches.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Some(ProduceRequest { number, node, batches })
+        Some(ProduceRequest {
+            number,
+            node,
+            batches,
+            permits,
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::connection::Permit;
 use crate::producer::error::ProduceError;
 use crate::producer::outcome::Outcome;
 use crate::producer::partition_queue::LeaderHint;
@@ -35,6 +36,8 @@ pub(in crate::producer) struct ProduceRequest {
     pub(in crate::producer) number: u64,
     pub(in crate::producer) node: i32,
     pub(in crate::producer) batches: Vec<(TopicPartition, Bytes)>,
+    /// Those of the batches.
+    pub(in crate::producer) permits: Vec<Permit>,
 }
 
 /// What happened.

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::connection::Permit;
 use crate::producer::causes::Hindrance;
 use crate::producer::error::ProduceError;
 use crate::producer::outcome::{Outcome, Part};
@@ -200,8 +201,8 @@ impl<T> PartitionQueue<T> {
         Some((leader.node, self.batches[next].len()))
     }
 
-    /// Numbers the batch that [`PartitionQueue::sendable`] found and hands out its bytes for `request`.
-    pub(super) fn take(&mut self, request: u64, identity: Option<ProducerIdentity>) -> Option<Bytes> {
+    /// Numbers the batch that [`PartitionQueue::sendable`] found and hands out its bytes and its permit for `request`.
+    pub(super) fn take(&mut self, request: u64, identity: Option<ProducerIdentity>) -> Option<(Bytes, Option<Permit>)> {
         let leader = self.leader?;
         let batch = self.batches.iter_mut().find(|batch| batch.is_waiting())?;
         let stamp = match batch.stamp {
@@ -212,7 +213,7 @@ impl<T> PartitionQueue<T> {
         batch.attempts += 1;
         self.in_flight += 1;
         self.sending_to = leader.node;
-        Some(batch.bytes(stamp))
+        Some((batch.bytes(stamp), batch.permit.clone()))
     }
 
     /// Whether what was handed out for `request` may be sent still.

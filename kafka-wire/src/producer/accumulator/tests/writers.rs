@@ -1,7 +1,7 @@
 //! Writers whose batches hang together: after the first failure none of the later ones may be written.
 
 use super::*;
-use crate::producer::permit::Permit;
+use crate::connection::Permit;
 
 const WRITER: Option<u64> = Some(1);
 const FOLLOWS: ProduceErrorKind = ProduceErrorKind::EarlierBatchFailed;
