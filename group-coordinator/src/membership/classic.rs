@@ -1,7 +1,7 @@
 //! A member of a group under the classic protocol, eager: a value without clock, socket or task.
 //!
 //! ```text
-//!                 back-off over          joined             assigned
+//!                 back-off over          joined         assigned, heartbeat answered
 //!   +-> Unjoined ---------------> Joining ------> Syncing -----------> Stable
 //!   |      ^                         |  MEMBER_ID_   |                   | heartbeat or commit says
 //!   |      |                         |  REQUIRED,    | REBALANCE_IN_     | REBALANCE_IN_PROGRESS:
@@ -38,7 +38,7 @@ use kafka_protocol::messages::{HeartbeatRequest, JoinGroupRequest, SyncGroupRequ
 use kafka_protocol::protocol::StrBytes;
 use kafka_wire::{ErrorCode, TopicPartition};
 
-use crate::assignor::MemberSubscription;
+use crate::assignor::{MemberSubscription, wire};
 use crate::backoff::Backoff;
 use crate::config::GroupConfig;
 use crate::error::{MembershipError, MembershipErrorKind};
@@ -136,6 +136,8 @@ pub(crate) struct ClassicMember {
     /// Why the next JoinGroup is sent (KIP-800).
     join_reason: String,
     plan: Option<Plan>,
+    /// Syncing: what the leader gave us, to be ours with the next answered heartbeat.
+    share: Option<wire::Share>,
     /// As leader of this generation: the partition counts the plan was made with.
     planned_counts: BTreeMap<String, usize>,
     /// PreparingRebalance and Leaving: until when the application may keep what it owns.
@@ -167,6 +169,7 @@ impl ClassicMember {
             join_at: Some(now),
             join_reason: "first join".into(),
             plan: None,
+            share: None,
             planned_counts: BTreeMap::new(),
             release_by: None,
             revocation: 0,
@@ -352,6 +355,7 @@ impl ClassicMember {
         }
         if next != State::Syncing {
             self.plan = None;
+            self.share = None;
         }
     }
 

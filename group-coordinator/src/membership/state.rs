@@ -7,7 +7,8 @@ pub(crate) enum State {
     Unjoined,
     /// `JoinGroup` sent. The broker answers when all members have joined.
     Joining,
-    /// Joined; the leader plans, then `SyncGroup` is sent. The broker answers when it has the leader's plan.
+    /// Joined; the leader plans, then `SyncGroup` is sent. The broker answers when it has the leader's plan;
+    /// then a heartbeat proves that we still are a member.
     Syncing,
     /// In the group and owning what was assigned.
     Stable,

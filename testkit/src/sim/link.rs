@@ -217,12 +217,6 @@ impl Carried {
 
     fn note_delivery(&self, way: Way, what: &(i16, i32), sent_at: Duration, frame: &[u8]) {
         let (owners, process) = (&self.network.owners, self.life.number);
-        if way == Way::Down && what.0 == Api::SyncGroup.key() {
-            owners.synced(process);
-        }
-        if way == Way::Down && what.0 == Api::Heartbeat.key() {
-            owners.proved(process);
-        }
         if way == Way::Up && what.0 == Api::Produce.key() {
             owners.delivered(process, sent_at, &partitions(frame), &self.network.trace);
         }

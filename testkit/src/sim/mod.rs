@@ -68,7 +68,6 @@ pub fn situations() -> Vec<&'static str> {
         "processor ended by an error",
         "record possibly written",
         owners::HELD_BACK,
-        owners::UNPROVEN,
         "replay",
     ];
     all.extend(plan::Trouble::ALL.map(plan::Trouble::name));

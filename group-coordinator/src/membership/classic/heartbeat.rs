@@ -1,9 +1,9 @@
 //! Heartbeats and the lease they renew (I3).
 //!
 //! A heartbeat goes out every interval from `Syncing` on, whatever the application does, also while it gives partitions up.
-//! The broker restarts its session timeout when a heartbeat or a SyncGroup *arrives*, so a lease counted from the *sending* of
-//! one that was answered ends before the broker's patience does. When it ends, everything is lost: no answer can bring it
-//! back, only joining again.
+//! The broker restarts its session timeout when a heartbeat *arrives*, so a lease counted from the *sending* of one that was
+//! answered ends before the broker's patience does. Nothing is owned before the first such answer of a generation. When the lease
+//! ends, everything is lost: no answer can bring it back, only joining again.
 //!
 //! A rebalance ends it, too: a member that has not come back within the rebalance timeout is put out, be its session as fresh as
 //! it may. The broker may have begun to count right after it last said that no rebalance was going on.
@@ -59,16 +59,31 @@ impl Pulse {
         self.next_at.filter(|_| self.in_flight.is_none())
     }
 
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
     pub(super) fn settled(&self) -> Option<Instant> {
         self.settled
     }
 
-    pub(super) fn confirm(&mut self, sent: Instant) {
+    /// Whether a heartbeat of this generation was answered as to a living member.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.confirmed.is_some()
+    }
+
+    /// Makes the next one due, unless one is on its way.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.next_at = Some(now);
+    }
+
+    fn confirm(&mut self, sent: Instant) {
         self.confirmed = self.confirmed.max(Some(sent));
     }
 
+    /// A request sent then was answered as in a group that does not rebalance.
     pub(super) fn settle(&mut self, sent: Instant) {
-        self.confirm(sent);
         self.settled = self.settled.max(Some(sent));
     }
 }
@@ -99,15 +114,23 @@ impl ClassicMember {
         self.pulse.next_at = Some(sent + self.config.heartbeat_interval);
         match verdict(Api::Heartbeat, code) {
             Verdict::Done => {
+                self.pulse.confirm(sent);
                 self.pulse.settle(sent);
                 self.pulse.backoff.reset();
+                if self.state == State::Syncing {
+                    self.take_share(now);
+                }
                 if self.state == State::Stable {
                     self.backoff.reset();
                 }
             }
             Verdict::Rebalance => match self.state {
                 // Brokers before 2.7 say this to whoever waits for the leader's plan, and do not count the heartbeat.
-                State::Syncing => {}
+                State::Syncing if self.share.is_none() => {}
+                State::Syncing => {
+                    self.join_reason = "the group rebalances".into();
+                    self.rejoin(now, Pace::Now);
+                }
                 State::Stable => {
                     self.pulse.confirm(sent);
                     self.begin_revocation(now, "the group rebalances");

@@ -51,9 +51,15 @@ impl Rig {
     fn become_stable(&mut self) {
         self.become_syncing();
         let (ticket, _) = self.sync();
-        self.member
-            .handle_sync(self.now, ticket, answer(sync_response(&[0, 1])));
+        self.assign(ticket, sync_response(&[0, 1]));
         assert_eq!(self.event(), Some(assigned(self.member.generation(), &[0, 1])));
+    }
+
+    /// The leader's plan, and the answer to the heartbeat that follows it.
+    fn assign(&mut self, sync: Ticket, response: SyncGroupResponse) {
+        self.member.handle_sync(self.now, sync, answer(response));
+        assert_eq!(self.event(), None, "not proven yet");
+        self.heartbeat_answered(ErrorCode::NONE);
     }
 
     fn become_syncing(&mut self) {

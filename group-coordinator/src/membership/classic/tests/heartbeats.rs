@@ -104,11 +104,47 @@ fn an_assignment_that_arrives_after_the_lease_is_not_taken() {
     rig.become_syncing();
     let (ticket, _) = rig.sync();
     rig.pass(3 * SECOND);
-    rig.heartbeat();
-    rig.pass(43 * SECOND);
+    let (heartbeat, _) = rig.heartbeat();
+    rig.pass(45 * SECOND);
     rig.member.handle_sync(rig.now, ticket, answer(sync_response(&[0])));
+    assert_eq!(rig.request(), None, "one heartbeat is open at most");
+    rig.member.handle_heartbeat(rig.now, heartbeat, answer(ErrorCode::NONE));
     assert_eq!(rig.event(), None);
     rig.join_later();
+}
+
+/// A stable group's coordinator answers a SyncGroup without restarting the session, since Kafka 4.
+#[test]
+fn an_assignment_counts_from_the_first_answered_heartbeat() {
+    let mut rig = Rig::new();
+    rig.become_syncing();
+    let (ticket, _) = rig.sync();
+    rig.member.handle_sync(rig.now, ticket, answer(sync_response(&[0])));
+    assert_eq!((rig.event(), rig.member.lease_deadline()), (None, None));
+    let (ticket, _) = rig.heartbeat();
+    rig.member.handle_heartbeat(rig.now, ticket, no_answer());
+    assert!(rig.forgotten());
+    assert_eq!((rig.event(), rig.member.lease_deadline()), (None, None));
+    rig.pass_to_next_timeout();
+    let sent = rig.now;
+    let (ticket, _) = rig.heartbeat();
+    rig.pass(2 * SECOND);
+    rig.member.handle_heartbeat(rig.now, ticket, answer(ErrorCode::NONE));
+    assert_eq!(rig.event(), Some(assigned(GENERATION, &[0])));
+    assert_eq!(rig.member.lease_deadline(), Some(sent + 45 * SECOND));
+}
+
+#[test]
+fn a_member_that_turns_out_to_be_none_never_owns_what_it_was_assigned() {
+    for code in [ErrorCode::UNKNOWN_MEMBER_ID, ErrorCode::REBALANCE_IN_PROGRESS] {
+        let mut rig = Rig::new();
+        rig.become_syncing();
+        let (ticket, _) = rig.sync();
+        rig.member.handle_sync(rig.now, ticket, answer(sync_response(&[0])));
+        rig.heartbeat_answered(code);
+        assert_eq!((rig.event(), rig.member.state()), (None, State::Unjoined));
+        rig.join();
+    }
 }
 
 #[test]

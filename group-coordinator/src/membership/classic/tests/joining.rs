@@ -58,7 +58,7 @@ fn a_follower_syncs_without_a_plan_and_gets_its_share() {
     let (ticket, request) = rig.sync();
     assert_eq!((request.generation_id, request.assignments.len()), (GENERATION, 0));
     assert_eq!(request.member_id, *"m-1");
-    rig.member.handle_sync(rig.now, ticket, answer(sync_response(&[1, 0])));
+    rig.assign(ticket, sync_response(&[1, 0]));
     assert_eq!(rig.event(), Some(assigned(GENERATION, &[0, 1])));
     assert_eq!(rig.member.state(), State::Stable);
     assert_eq!(rig.member.lease_deadline(), Some(rig.now + 45 * SECOND));
@@ -408,7 +408,7 @@ fn a_topic_we_did_not_subscribe_is_not_ours() {
     let (ticket, _) = rig.sync();
     let share = cluster(&[("input", 1), ("other", 1)]);
     let response = SyncGroupResponse::default().with_assignment(wire::encode_assignment(&share));
-    rig.member.handle_sync(rig.now, ticket, answer(response));
+    rig.assign(ticket, response);
     assert_eq!(rig.event(), Some(assigned(GENERATION, &[0])));
 }
 
@@ -417,8 +417,7 @@ fn an_assignment_may_be_empty() {
     let mut rig = Rig::new();
     rig.become_syncing();
     let (ticket, _) = rig.sync();
-    rig.member
-        .handle_sync(rig.now, ticket, answer(SyncGroupResponse::default()));
+    rig.assign(ticket, SyncGroupResponse::default());
     assert_eq!(rig.event(), Some(assigned(GENERATION, &[])));
     assert_eq!(rig.member.state(), State::Stable);
 }
@@ -438,7 +437,7 @@ fn late_answers_of_an_older_generation_change_nothing() {
         .handle_join(rig.now, old_join, join_error(ErrorCode::UNKNOWN_MEMBER_ID));
     rig.member
         .handle_sync(rig.now, join, sync_error(ErrorCode::UNKNOWN_MEMBER_ID));
-    rig.member.handle_sync(rig.now, sync, answer(sync_response(&[0])));
+    rig.assign(sync, sync_response(&[0]));
     rig.member
         .handle_sync(rig.now, sync, sync_error(ErrorCode::FENCED_INSTANCE_ID));
     assert_eq!(rig.member.state(), State::Stable);

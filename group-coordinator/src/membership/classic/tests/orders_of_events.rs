@@ -174,7 +174,8 @@ impl World {
             waits.is_none_or(|at| at > self.rig.now),
             "a due timeout was not acted upon"
         );
-        let idle = self.rig.member.awaited.is_none() && waits.is_none();
+        let asking = self.rig.member.awaited.is_some() || self.rig.member.pulse.is_open();
+        let idle = !asking && waits.is_none();
         prop_assert!(
             !idle || self.rig.member.outcome().is_some(),
             "stuck in {:?}",

@@ -83,8 +83,7 @@ fn a_member_that_owns_nothing_joins_at_once() {
     let mut rig = Rig::new();
     rig.become_syncing();
     let (ticket, _) = rig.sync();
-    rig.member
-        .handle_sync(rig.now, ticket, answer(SyncGroupResponse::default()));
+    rig.assign(ticket, SyncGroupResponse::default());
     rig.event();
     rig.pass(3 * SECOND);
     rig.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS);
@@ -111,7 +110,7 @@ fn a_leader_joins_again_when_the_partitions_of_a_topic_change() {
     rig.member
         .handle_partitions(rig.now, ticket, Ok(cluster(&[("input", 2)])));
     let (ticket, _) = rig.sync();
-    rig.member.handle_sync(rig.now, ticket, answer(sync_response(&[0, 1])));
+    rig.assign(ticket, sync_response(&[0, 1]));
     rig.event();
     rig.member.handle_cluster(rig.now, |_| None);
     rig.member.handle_cluster(rig.now, |_| Some(2));
