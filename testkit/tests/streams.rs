@@ -140,6 +140,7 @@ on_each_cluster! {
         a_row_that_does_not_decode_ends_the_run_and_names_the_record,
     }
     crash: {
+        a_process_that_was_paused_past_its_session_writes_nothing_more,
         a_second_process_on_the_same_directory_ends_and_says_why,
         a_member_that_slept_past_its_session_writes_nothing_more,
         a_killed_process_loses_nothing_and_its_store_is_a_prefix_of_the_changelog,

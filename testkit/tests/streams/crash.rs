@@ -29,6 +29,14 @@ impl Instance {
         command
     }
 
+    fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.0.id());
+        assert!(
+            Command::new("sh").args(["-c", &command]).status().unwrap().success(),
+            "{command}"
+        );
+    }
+
     pub(crate) fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -231,4 +239,36 @@ pub(crate) async fn a_second_process_on_the_same_directory_ends_and_says_why(clu
     app.until_committed().await;
     assert_eq!(app.counts().await, truth(&clicks));
     stop(first).await;
+}
+
+/// I3 for a whole process, as when a virtual machine is paused: what it had read and begun must not be written once others have
+/// its partitions.
+pub(crate) async fn a_process_that_was_paused_past_its_session_writes_nothing_more(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let clicks = clicks(60_000, 60);
+    let paused = Instance::start(&app, &app.state.join("paused"));
+    eventually("the first commits", async || {
+        app.click(&clicks[..60]).await;
+        !app.committed().await.is_empty()
+    })
+    .await;
+    app.click(&clicks).await;
+    paused.signal("STOP");
+    let other = app.start(app.graph(), app.redb("other")).await;
+    let everything = async || {
+        let stats = other.stats().await.unwrap();
+        stats.is_running() && stats.partitions.len() == PARTITIONS as usize
+    };
+    eventually("all partitions", everything).await;
+    app.until_committed().await;
+    paused.signal("CONT");
+    let shared = async || other.stats().await.unwrap().partitions.len() == PARTITIONS as usize / 2;
+    eventually("an even share", shared).await;
+    app.click(&clicks[..600]).await;
+    app.until_committed().await;
+    let counts = app.counts().await;
+    for (user, clicks) in truth(&clicks) {
+        assert!(counts[&user] >= clicks, "{user}: {} of {clicks} clicks", counts[&user]);
+    }
+    stop(other).await;
 }
