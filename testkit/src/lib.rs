@@ -5,6 +5,7 @@ pub mod broker;
 pub mod checker;
 pub mod crash;
 pub mod golden;
+pub mod hooked;
 pub mod proxy;
 #[cfg(feature = "simulation")]
 pub mod sim;

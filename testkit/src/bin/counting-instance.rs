@@ -22,7 +22,8 @@ use goka_core::{Client, ClientConfig, Codec, GroupGraph, Int64, Output, Processo
 use kafka_wire::transport::{Connector, TcpConnector};
 use storage_redb::Redb;
 use testkit::checker::{ChainRow, Chained};
-use testkit::crash::{CrashConnector, CrashStores, Trigger};
+use testkit::crash::{CrashConnector, Trigger};
+use testkit::hooked::Hooked;
 use testkit::proxy::Proxies;
 use tracing_subscriber::EnvFilter;
 
@@ -135,7 +136,7 @@ async fn run<C: Codec>(told: &Told, graph: GroupGraph<C>) -> Result<(), Failure>
     };
     let connector = CrashConnector::new(Arc::clone(&told.connector), told.trigger.clone());
     let client = Client::with_connector(ClientConfig::new(told.brokers.split(',')), connector)?;
-    let stores = CrashStores::new(Redb::at(&told.directory), told.trigger.clone());
+    let stores = Hooked::new(Redb::at(&told.directory), told.trigger.clone());
     let running = Processor::new(client, graph, stores)?
         .with_config(config)
         .start()

@@ -13,11 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use goka_core::storage::{
-    Checkpoint, Durability, KeyRange, Opened, PartitionStore, Row, RowIter, StoreBuilder, StoreError, StoreName,
-};
+use goka_core::storage::StoreError;
 use goka_core::{Bytes, ClientConfig, GroupGraph, Processor, ProcessorConfig, Running, Stopper};
 use storage_redb::Redb;
+use testkit::hooked::{Hooked, WriteHook};
 
 /// How long a write into a store takes at least.
 const WRITE: Duration = Duration::from_millis(150);
@@ -48,7 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         max_memory: max_memory.parse::<usize>()? << 20,
         ..ProcessorConfig::default()
     };
-    let stores = Slow(Redb::at(directory));
+    let stores = Hooked::new(Redb::at(directory), Slow);
     let running = Processor::new(ClientConfig::new(brokers.split(',')), graph, stores)?
         .with_config(config)
         .start()
@@ -96,66 +95,17 @@ fn high_water_mark() -> u64 {
         .unwrap_or(0)
 }
 
-/// Stores that take their time to write.
-#[derive(Debug)]
-struct Slow(Redb);
+/// Writes take their time.
+#[derive(Debug, Clone)]
+struct Slow;
 
-struct SlowStore(Arc<dyn PartitionStore>);
-
-impl StoreBuilder for Slow {
-    fn open(&self, name: StoreName<'_>) -> Result<Opened, StoreError> {
-        let opened = self.0.open(name)?;
-        Ok(Opened {
-            store: Arc::new(SlowStore(opened.store)),
-            rebuilt: opened.rebuilt,
-        })
+impl WriteHook for Slow {
+    fn may_block(&self) -> bool {
+        true
     }
 
-    fn set_cache_bytes(&self, bytes: usize) {
-        self.0.set_cache_bytes(bytes);
-    }
-}
-
-impl PartitionStore for SlowStore {
-    fn get(&self, key: &[u8], into: &mut Vec<u8>) -> Result<bool, StoreError> {
-        self.0.get(key, into)
-    }
-
-    fn apply(&self, rows: &[Row<'_>], checkpoint: Checkpoint, durability: Durability) -> Result<(), StoreError> {
+    fn around(&self, write: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
         std::thread::sleep(WRITE);
-        self.0.apply(rows, checkpoint, durability)
-    }
-
-    fn load_sorted(
-        &self,
-        rows: &mut dyn Iterator<Item = (&[u8], &[u8])>,
-        checkpoint: Checkpoint,
-    ) -> Result<(), StoreError> {
-        std::thread::sleep(WRITE);
-        self.0.load_sorted(rows, checkpoint)
-    }
-
-    fn scan(&self, range: KeyRange) -> Result<RowIter, StoreError> {
-        self.0.scan(range)
-    }
-
-    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.0.checkpoint()
-    }
-
-    fn is_empty(&self) -> Result<bool, StoreError> {
-        self.0.is_empty()
-    }
-
-    fn wipe(&self) -> Result<(), StoreError> {
-        self.0.wipe()
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        self.0.sync()
-    }
-
-    fn close(&self) -> Result<(), StoreError> {
-        self.0.close()
+        write()
     }
 }

@@ -1,7 +1,8 @@
 //! Processes that die at a chosen point: what a product does there, without a line about tests in the product.
 //!
-//! A processor is given a store builder and a connector; both are wrapped here. The wrappers see a partition's rows being applied
-//! and requests and answers going by, tell the [`Trigger`], and it ends the process when its point is reached.
+//! A processor is given a store builder and a connector; both are wrapped, in [`Hooked`](crate::hooked::Hooked) and in
+//! [`CrashConnector`]. The wrappers see a partition's rows being applied and requests and answers going by, tell the [`Trigger`],
+//! and it ends the process when its point is reached.
 //!
 //! ```text
 //!   fetch ──> callback ──> Produce ──────> answer ──> apply ──────────────> OffsetCommit ──> answer
@@ -22,7 +23,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-pub use self::stores::CrashStores;
 pub use self::stream::CrashConnector;
 
 /// Where a process dies.

@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use goka_core::storage::{
-    Checkpoint, Durability, KeyRange, Memory, Opened, PartitionStore, Row, RowIter, StoreBuilder, StoreError, StoreName,
-};
+use goka_core::storage::{Memory, StoreBuilder, StoreError};
 use goka_core::{Emitter, EmitterConfig, GroupGraph, Output, Processor, ProcessorConfig, Running, Utf8};
 use kafka_wire::{ErrorCode, FetcherConfig, ProducerConfig};
 use testkit::broker::{Api, Fault};
+use testkit::hooked::{Hooked, WriteHook};
 
 use crate::app::{App, PARTITIONS, quick, ready, stop};
 use crate::cluster::{Cluster, eventually, within};
@@ -165,7 +164,7 @@ pub(crate) async fn offsets_are_committed_before_the_store_has_the_rows_but_not_
     emit_profiles(&app).await;
     let held = Held::default();
     let release = held.hold();
-    let running = start(&app, profiles(&app), held.clone()).await;
+    let running = start(&app, profiles(&app), Hooked::new(Memory::new(), held.clone())).await;
     ready(&running).await;
     let done = comes_to_a_halt(&running).await;
     assert!(
@@ -192,7 +191,12 @@ pub(crate) async fn callbacks_go_on_while_a_store_takes_seconds_to_write(cluster
             ctx.set_value(&profile)
         },
     );
-    let processor = Processor::new(app.cluster.new_client(), graph.build().unwrap(), held.clone()).unwrap();
+    let processor = Processor::new(
+        app.cluster.new_client(),
+        graph.build().unwrap(),
+        Hooked::new(Memory::new(), held.clone()),
+    )
+    .unwrap();
     let config = ProcessorConfig {
         flush_interval: Duration::from_millis(100),
         ..quick()
@@ -244,16 +248,9 @@ pub(crate) async fn callbacks_go_on_while_a_store_takes_seconds_to_write(cluster
     stop(running).await;
 }
 
-/// Stores whose writes wait for a word.
+/// Writes wait for a word.
 #[derive(Debug, Clone, Default)]
 struct Held {
-    inner: Memory,
-    gate: Arc<(Mutex<bool>, Condvar)>,
-    waiting: Arc<AtomicU64>,
-}
-
-struct HeldStore {
-    inner: Arc<dyn PartitionStore>,
     gate: Arc<(Mutex<bool>, Condvar)>,
     waiting: Arc<AtomicU64>,
 }
@@ -280,74 +277,16 @@ impl Drop for Release {
     }
 }
 
-impl StoreBuilder for Held {
-    fn open(&self, name: StoreName<'_>) -> Result<Opened, StoreError> {
-        let opened = self.inner.open(name)?;
-        let store = HeldStore {
-            inner: opened.store,
-            gate: Arc::clone(&self.gate),
-            waiting: Arc::clone(&self.waiting),
-        };
-        Ok(Opened {
-            store: Arc::new(store),
-            rebuilt: opened.rebuilt,
-        })
+impl WriteHook for Held {
+    fn may_block(&self) -> bool {
+        true
     }
-}
 
-impl HeldStore {
-    fn pass(&self) {
+    fn around(&self, write: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        drop(
-            self.gate
-                .1
-                .wait_while(self.gate.0.lock().unwrap(), |held| *held)
-                .unwrap(),
-        );
+        let (held, word) = &*self.gate;
+        drop(word.wait_while(held.lock().unwrap(), |held| *held).unwrap());
         self.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl PartitionStore for HeldStore {
-    fn get(&self, key: &[u8], into: &mut Vec<u8>) -> Result<bool, StoreError> {
-        self.inner.get(key, into)
-    }
-
-    fn apply(&self, rows: &[Row<'_>], checkpoint: Checkpoint, durability: Durability) -> Result<(), StoreError> {
-        self.pass();
-        self.inner.apply(rows, checkpoint, durability)
-    }
-
-    fn load_sorted(
-        &self,
-        rows: &mut dyn Iterator<Item = (&[u8], &[u8])>,
-        checkpoint: Checkpoint,
-    ) -> Result<(), StoreError> {
-        self.pass();
-        self.inner.load_sorted(rows, checkpoint)
-    }
-
-    fn scan(&self, range: KeyRange) -> Result<RowIter, StoreError> {
-        self.inner.scan(range)
-    }
-
-    fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
-        self.inner.checkpoint()
-    }
-
-    fn is_empty(&self) -> Result<bool, StoreError> {
-        self.inner.is_empty()
-    }
-
-    fn wipe(&self) -> Result<(), StoreError> {
-        self.inner.wipe()
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        self.inner.sync()
-    }
-
-    fn close(&self) -> Result<(), StoreError> {
-        self.inner.close()
+        write()
     }
 }
