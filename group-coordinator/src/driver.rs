@@ -159,8 +159,8 @@ impl Driver {
         }
     }
 
-    /// Compares the picture of the cluster with the plan. Not only when the picture changes: one that came while the plan was on its
-    /// way to the members counts as soon as they have it.
+    /// Compares the picture of the cluster with the plan. Not only when the picture changes: one that came while the plan was on
+    /// its way to the members counts as soon as they have it.
     fn look_at_cluster(&mut self) {
         let image = self.coordinator.client().cluster();
         let count = |topic: &str| {

@@ -7,8 +7,8 @@
 //!             what it lacks of the changelog it is the table
 //! ```
 //!
-//! Every third image is recovered on a disk that loses power again meanwhile. `CRASH_IMAGES` says how many images, `CRASH_IMAGES_SEED`
-//! with which history to begin; a failure names the two values that repeat it.
+//! Every third image is recovered on a disk that loses power again meanwhile. `CRASH_IMAGES` says how many images,
+//! `CRASH_IMAGES_SEED` with which history to begin; a failure names the two values that repeat it.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 

@@ -1,5 +1,5 @@
-//! Several processes at one state directory: exactly one has it, the others are told at once, and a killed one leaves nothing behind
-//! that has to be cleaned up.
+//! Several processes at one state directory: exactly one has it, the others are told at once, and a killed one leaves nothing
+//! behind that has to be cleaned up.
 
 #![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 

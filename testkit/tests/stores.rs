@@ -175,8 +175,8 @@ fn an_older_copy_of_a_file_is_what_it_was() {
     assert_eq!(scan(&*store, KeyRange::all()), rows);
 }
 
-/// Unless it is verified, damage in the middle of a file may go unnoticed until the page is read. Whatever it does, it must be an error
-/// or a rebuilt store, never a panic, and a store that reported damage must be rebuilt at the next opening.
+/// Unless it is verified, damage in the middle of a file may go unnoticed until the page is read. Whatever it does, it must be an
+/// error or a rebuilt store, never a panic, and a store that reported damage must be rebuilt at the next opening.
 #[test]
 fn a_file_damaged_anywhere_is_an_error_or_rebuilt_but_never_a_panic() {
     let mut rebuilt = 0;

@@ -1,7 +1,7 @@
 //! goka's `codec.Int64`: a signed 64-bit number as decimal ASCII text, so 42 is the two bytes `34 32`.
 //!
-//! Decoding is strict: it accepts exactly what encoding writes. `+1`, ` 1`, `007` and `-0` are refused, because two spellings of one
-//! number would make equal rows differ, and a value with a blank in front is more often a wrong codec than a number.
+//! Decoding is strict: it accepts exactly what encoding writes. `+1`, ` 1`, `007` and `-0` are refused, because two spellings of
+//! one number would make equal rows differ, and a value with a blank in front is more often a wrong codec than a number.
 
 use kafka_wire::rpc::short;
 

@@ -4,7 +4,8 @@ use super::{Codec, CodecError};
 
 /// Text as raw UTF-8, compatible with goka's `codec.String`.
 ///
-/// Go strings may hold any bytes, Rust's may not: decoding refuses what is not UTF-8 and says at which byte. Use [`Bytes`] for those.
+/// Go strings may hold any bytes, Rust's may not: decoding refuses what is not UTF-8 and says at which byte. Use [`Bytes`] for
+/// those.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Utf8;
 

@@ -126,8 +126,8 @@ impl<T: Codec> Builder<T> {
     /// update: far fewer records where keys are updated often. Off by default.
     ///
     /// Nothing else changes for the group itself: its callbacks see every update at once, and an offset is committed only when the
-    /// changelog has acknowledged the rows that its record wrote. Views and other readers of the table skip the values in between, and
-    /// see an update up to a commit interval later. A row that is set with headers or a timestamp is written at once.
+    /// changelog has acknowledged the rows that its record wrote. Views and other readers of the table skip the values in between,
+    /// and see an update up to a commit interval later. A row that is set with headers or a timestamp is written at once.
     pub fn coalesced(mut self) -> Builder<T> {
         self.coalesces = true;
         self

@@ -18,7 +18,8 @@ pub(crate) struct Performed {
     pub(crate) emitted: u64,
 }
 
-/// Performs `effects`; with `coalesce`, rows without headers or a timestamp of their own reach the changelog later; `timestamp` (milliseconds) is given to records whose effect names none.
+/// Performs `effects`. With `coalesce`, rows without headers or a timestamp of their own reach the changelog later; `timestamp`
+/// (milliseconds) is given to records whose effect names none.
 ///
 /// # Errors
 /// A record is larger than the topic allows.

@@ -1,7 +1,7 @@
 //! A process that opens a state directory and writes to a store in it until a test kills it.
 //!
-//! `batch-writer DIRECTORY KEYS` prints `MINE`, or why it cannot have the directory and ends. The batch numbered n gives key n % KEYS
-//! the value n, fifty times over, deletes the key after that, and takes the checkpoint to n + 1; every fifth is durable.
+//! `batch-writer DIRECTORY KEYS` prints `MINE`, or why it cannot have the directory and ends. The batch numbered n gives key
+//! n % KEYS the value n, fifty times over, deletes the key after that, and takes the checkpoint to n + 1; every fifth is durable.
 
 use goka_core::storage::{Durability, PartitionStore, Row, StoreBuilder, StoreError};
 use storage_redb::Redb;

@@ -98,8 +98,8 @@ pub(crate) fn examine(seed: u64, machine: &Machine, apply: Apply) -> Result<Tall
     Ok(tally)
 }
 
-/// Opens what is left if the last sync of a durable step never happened, although the disk said so. Tells how many images there were
-/// and how many were found wrong.
+/// Opens what is left if the last sync of a durable step never happened, although the disk said so. Tells how many images there
+/// were and how many were found wrong.
 pub(crate) fn distrust(seed: u64, machine: &Machine) -> (u64, u64) {
     let history = History::of(seed, crate::history::together);
     let past = Past {

@@ -502,7 +502,11 @@ mod orders_of_events {
                         }
                     }
                     Step::Refuse(pick) => if let Some((ticket, offsets, _)) = in_flight.take() {
-                        let codes = [ErrorCode::NOT_COORDINATOR, ErrorCode::TOPIC_AUTHORIZATION_FAILED, ErrorCode::UNKNOWN_TOPIC_ID];
+                        let codes = [
+                            ErrorCode::NOT_COORDINATOR,
+                            ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+                            ErrorCode::UNKNOWN_TOPIC_ID,
+                        ];
                         let code = codes[usize::from(pick) % 3];
                         let codes: Vec<_> = offsets.iter().map(|(p, _)| (*p, code)).collect();
                         rig.answer(ticket, &codes);

@@ -187,7 +187,10 @@ impl<T> PartitionQueue<T> {
             Verdict::Split => self.too_large(index, answer.code),
             Verdict::Renumber => self.sequence_refused(now, index, answer),
             Verdict::Corrupt if !self.batches[index].damaged => {
-                tracing::warn!(partition = %self.topic_partition, broker = self.sending_to, "batch arrived damaged, sending it again");
+                tracing::warn!(
+                    partition = %self.topic_partition, broker = self.sending_to,
+                    "batch arrived damaged, sending it again",
+                );
                 self.batches[index].damaged = true;
                 AfterDrain::Resume
             }
@@ -268,7 +271,8 @@ impl<T> PartitionQueue<T> {
             tracing::warn!(
                 partition = %self.topic_partition, broker = self.sending_to, code = %answer.code,
                 last_acked_offset = last_acked, log_start_offset = answer.log_start_offset,
-                "the broker lost this producer's state: acknowledged records may be lost (unclean election, or expired producer id)",
+                "the broker lost this producer's state: acknowledged records may be lost \
+                 (unclean election, or expired producer id)",
             );
         }
         match self.retry(now, index, Some(answer.code)) {

@@ -22,7 +22,8 @@
 //!
 //! Not here: the consumer protocol of KIP-848, expiry of offsets.
 //!
-//! Specification: KIP-62, KIP-134 (initial delay), KIP-345 (static members), KIP-814 (skipped assignment), KIP-389 (group size), KIP-394 (member id required), KIP-447.
+//! Specification: KIP-62, KIP-134 (initial delay), KIP-345 (static members), KIP-814 (skipped assignment), KIP-389 (group size),
+//! KIP-394 (member id required), KIP-447.
 
 mod describe;
 mod group;
