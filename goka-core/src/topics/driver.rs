@@ -19,8 +19,9 @@ use crate::graph::GroupGraphCore;
 
 /// How long a created topic may take to be known by every broker.
 const SETTLE: Duration = Duration::from_secs(30);
-/// How long to wait before asking again.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// How long to wait before asking again: brokers mostly know a topic milliseconds after its creation.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+const ASK_AGAIN_MAX: Duration = Duration::from_millis(100);
 
 /// The topics of a graph, existing and checked.
 #[derive(Debug, Clone)]
@@ -63,6 +64,7 @@ pub(crate) async fn prepare(
     config.validate()?;
     let admin = client.admin();
     let started = tokio::time::Instant::now();
+    let mut pause = ASK_AGAIN;
     loop {
         let observed = observe(&admin, graph, config).await?;
         let plan = plan(graph, config, &observed)?;
@@ -79,7 +81,8 @@ pub(crate) async fn prepare(
         }
         // Somebody else may create the same at this moment: what exists then is judged by the same rules.
         create(&admin, graph, config, &plan).await?;
-        tokio::time::sleep(ASK_AGAIN).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(ASK_AGAIN_MAX);
     }
 }
 
