@@ -207,6 +207,7 @@ on_the_embedded_cluster! {
         a_table_whose_creation_was_not_answered_is_used,
         crashing_brokers_and_moving_leaders_lose_nothing,
         nothing_is_committed_before_its_effects_are_acknowledged,
+        topics_just_created_are_waited_for,
         without_heartbeats_nothing_is_written_after_the_session,
     }
     trust: {

@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use kafka_wire::admin::{Admin, AdminError, NewTopic};
 use kafka_wire::{Client, ErrorCode, Partitioner};
+use tokio::time::Instant;
 
 use super::plan::{Observed, ObservedTopics, TopicPlan, plan};
+use super::refusals::Refusal;
 use super::{TopicError, TopicsConfig};
 use crate::graph::GroupGraphCore;
 
-/// How long a created topic may take to be known by every broker.
+/// How long a created topic may take to have leaders and to be known by every broker.
 const SETTLE: Duration = Duration::from_secs(30);
 /// How long to wait before asking again: brokers mostly know a topic milliseconds after its creation.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
@@ -55,7 +57,7 @@ pub(crate) struct DescribedTable {
 /// Checks the topics of `graph` and creates what is missing and may be created.
 ///
 /// # Errors
-/// As [`plan`]; or the cluster does not answer, or refuses.
+/// As [`plan`]; or the cluster does not answer, or refuses; or topics are not usable after [`SETTLE`].
 pub(crate) async fn prepare(
     client: &Client,
     graph: &GroupGraphCore,
@@ -63,87 +65,137 @@ pub(crate) async fn prepare(
 ) -> Result<PreparedTopics, TopicError> {
     config.validate()?;
     let admin = client.admin();
-    let started = tokio::time::Instant::now();
-    let mut pause = ASK_AGAIN;
+    let mut patience = Patience::new();
     loop {
-        let observed = observe(&admin, graph, config).await?;
+        let observed = match observe(&admin, graph, config).await? {
+            Sight::Of(observed) => observed,
+            Sight::Unready(error) => {
+                patience.wait(error).await?;
+                continue;
+            }
+        };
         let plan = plan(graph, config, &observed)?;
         if plan.create.is_empty() {
             return Ok(prepared(graph, plan.partitions, &observed));
         }
-        if started.elapsed() > SETTLE {
-            let topics: Vec<&str> = plan.create.iter().map(|creation| &*creation.topic).collect();
-            let doing = format!("see the topics just created ({})", topics.join(", "));
-            return Err(TopicError::cluster(
-                doing,
-                "the brokers still do not know them; is the controller well?",
-            ));
-        }
         // Somebody else may create the same at this moment: what exists then is judged by the same rules.
         create(&admin, graph, config, &plan).await?;
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(ASK_AGAIN_MAX);
+        patience.wait(still_unknown(&plan)).await?;
     }
 }
 
 /// Describes a topic that is read as a table.
 ///
 /// # Errors
-/// The topic does not exist, or the cluster does not answer.
+/// The topic does not exist, the cluster does not answer, or the topic is not usable after [`SETTLE`].
 pub(crate) async fn describe_table(client: &Client, topic: &str) -> Result<DescribedTable, TopicError> {
-    let observed = describe(&client.admin(), topic, true)
-        .await?
-        .ok_or_else(|| TopicError::Missing {
-            edge: format!("table {topic}"),
-            advice: "start the processor that keeps it, or correct the name",
-        })?;
+    let (admin, mut patience) = (client.admin(), Patience::new());
+    let observed = loop {
+        match describe(&admin, topic, true).await? {
+            Sight::Of(observed) => break observed,
+            Sight::Unready(error) => patience.wait(error).await?,
+        }
+    };
+    let observed = observed.ok_or_else(|| TopicError::Missing {
+        edge: format!("table {topic}"),
+        advice: "start the processor that keeps it, or correct the name",
+    })?;
     Ok(DescribedTable {
         partitions: observed.partitions,
         delete_retention_ms: observed.delete_retention_ms(),
     })
 }
 
-async fn observe(admin: &Admin, graph: &GroupGraphCore, config: &TopicsConfig) -> Result<ObservedTopics, TopicError> {
+/// What one look at the cluster shows.
+enum Sight<T> {
+    Of(T),
+    /// Something is in the middle of its creation; the error says what, should it stay so.
+    Unready(TopicError),
+}
+
+/// How long a start goes on asking for topics that are not usable yet.
+struct Patience {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new() -> Patience {
+        Patience {
+            until: Instant::now() + SETTLE,
+            pause: ASK_AGAIN,
+        }
+    }
+
+    /// Lets some time pass, or gives `reason` back if it is up.
+    async fn wait(&mut self, reason: TopicError) -> Result<(), TopicError> {
+        if Instant::now() + self.pause > self.until {
+            return Err(reason);
+        }
+        tracing::debug!(%reason, pause = ?self.pause, "topics are not ready yet; looking again");
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(ASK_AGAIN_MAX);
+        Ok(())
+    }
+}
+
+async fn observe(
+    admin: &Admin,
+    graph: &GroupGraphCore,
+    config: &TopicsConfig,
+) -> Result<Sight<ObservedTopics>, TopicError> {
     let inputs = graph.inputs().iter().map(|edge| (&edge.topic, edge.is_loop));
     let outputs = graph.outputs().iter().map(|edge| (&edge.topic, edge.is_loop));
     let table = graph.table_topic().map(|topic| (topic, true));
     let mut observed = ObservedTopics::new();
     for (topic, is_own) in inputs.chain(outputs).chain(table) {
-        if !observed.contains_key(topic)
-            && let Some(found) = describe(admin, topic, is_own && config.check_configs).await?
-        {
-            observed.insert(topic.clone(), found);
+        if observed.contains_key(topic) {
+            continue;
+        }
+        match describe(admin, topic, is_own && config.check_configs).await? {
+            Sight::Of(Some(found)) => drop(observed.insert(topic.clone(), found)),
+            Sight::Of(None) => {}
+            Sight::Unready(error) => return Ok(Sight::Unready(error)),
         }
     }
-    Ok(observed)
+    Ok(Sight::Of(observed))
 }
 
 /// One topic, `None` if it does not exist.
-async fn describe(admin: &Admin, topic: &str, with_configs: bool) -> Result<Option<Observed>, TopicError> {
+async fn describe(admin: &Admin, topic: &str, with_configs: bool) -> Result<Sight<Option<Observed>>, TopicError> {
+    let refused = |refusal, error| match refusal {
+        Refusal::Missing => Ok(Sight::Of(None)),
+        Refusal::Passing => Ok(Sight::Unready(error)),
+        Refusal::Lasting => Err(error),
+    };
+    let doing = format!("describe topic {topic}");
     let described = match admin.describe_topics(&[topic]).await {
         Ok(topics) => topics,
-        Err(error) if error.code() == Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => return Ok(None),
-        Err(error) => return Err(TopicError::cluster(format!("describe topic {topic}"), error)),
+        Err(error) => {
+            let refusal = Refusal::to_describe(error.code());
+            return refused(refusal, TopicError::cluster(doing, error));
+        }
     };
     let partitions = described.first().map_or(0, |topic| topic.partitions.len());
-    // A topic in the middle of its creation has a name and no partition yet.
     let Some(partitions) = i32::try_from(partitions).ok().filter(|count| *count > 0) else {
-        return Ok(None);
+        let cause = "it has a name and no partition yet";
+        return Ok(Sight::Unready(TopicError::cluster(doing, cause)));
     };
     let mut observed = Observed {
         partitions,
         ..Observed::default()
     };
     if with_configs {
-        let configs = admin.topic_config(topic).await;
-        observed.configs = configs.map_err(|error| {
-            TopicError::cluster(
-                format!("read the configuration of topic {topic} (DescribeConfigs)"),
-                error,
-            )
-        })?;
+        match admin.topic_config(topic).await {
+            Ok(configs) => observed.configs = configs,
+            Err(error) => {
+                let refusal = Refusal::to_configure(error.code());
+                let doing = format!("read the configuration of topic {topic} (DescribeConfigs)");
+                return refused(refusal, TopicError::cluster(doing, error));
+            }
+        }
     }
-    Ok(Some(observed))
+    Ok(Sight::Of(Some(observed)))
 }
 
 async fn create(
@@ -187,6 +239,14 @@ async fn create(
         }
     }
     Ok(())
+}
+
+fn still_unknown(plan: &TopicPlan) -> TopicError {
+    let topics: Vec<&str> = plan.create.iter().map(|creation| &*creation.topic).collect();
+    TopicError::cluster(
+        format!("see the topics just created ({})", topics.join(", ")),
+        "the brokers still do not know them; is the controller well?",
+    )
 }
 
 fn already_exists(error: &AdminError) -> bool {

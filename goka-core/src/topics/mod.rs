@@ -6,10 +6,12 @@
 //! the command that changes it. goka accepts both silently.
 //!
 //! `plan` decides, as a function; `driver` asks and creates, and asks again until there is nothing left to plan, so that two
-//! instances that start at once agree on one result.
+//! instances that start at once agree on one result. Topics that somebody has only just created may have no leaders yet, which
+//! passes (`refusals`): a start waits half a minute for them.
 
 mod driver;
 mod plan;
+mod refusals;
 
 pub(crate) use driver::{PreparedTopics, describe_table, prepare};
 

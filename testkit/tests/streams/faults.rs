@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use goka_core::storage::Memory;
+use goka_core::{Int64, View};
 use kafka_wire::ErrorCode;
 use testkit::broker::{Api, Fault, LostTail};
 
 use crate::app::{App, PARTITIONS, clicks, ready, stop, truth};
-use crate::cluster::{Cluster, eventually};
+use crate::cluster::{Cluster, eventually, within};
 
 /// I2: offsets wait for what their records wrote.
 pub(crate) async fn nothing_is_committed_before_its_effects_are_acknowledged(cluster: Cluster) {
@@ -47,6 +49,32 @@ pub(crate) async fn nothing_is_committed_before_its_effects_are_acknowledged(clu
     faults.clear();
     app.until_committed().await;
     assert_eq!(app.counts().await, truth(&clicks));
+    stop(running).await;
+}
+
+/// Brokers learn of leaders, and of topics, one after the other.
+pub(crate) async fn topics_just_created_are_waited_for(cluster: Cluster) {
+    let app = App::new(cluster).await;
+    let faults = app.cluster.broker().faults();
+    let unready = || {
+        // The first is the client's own look at the cluster.
+        faults.inject(
+            Fault::new(Api::Metadata)
+                .times(4)
+                .error(ErrorCode::LEADER_NOT_AVAILABLE),
+        );
+        let lagging = Fault::new(Api::DescribeConfigs).times(2);
+        faults.inject(lagging.error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    };
+    unready();
+    let running = app.start(app.graph(), Memory::new()).await;
+    assert_eq!(faults.pending(), 0);
+    ready(&running).await;
+    unready();
+    let view = View::new(app.cluster.new_client(), app.table.as_str(), Int64, Memory::new()).unwrap();
+    let view = within("a view's start", view.start()).await.unwrap();
+    assert_eq!(faults.pending(), 0);
+    within("the view", view.ready()).await.unwrap();
     stop(running).await;
 }
 
