@@ -74,7 +74,7 @@ fn a_static_member_joins_under_its_instance_id() {
 
 #[test]
 fn a_heartbeat_a_leave_and_a_commit_are_accepted() {
-    let (version, exchange) = &exchanges(ApiKey::Heartbeat, "a member is alive")[0];
+    let (version, exchange) = &exchanges(ApiKey::Heartbeat, "a member joins")[0];
     let (_, heartbeat) = codec::response::<HeartbeatRequest>(&exchange.response, *version).unwrap();
     assert_eq!(heartbeat.error_code, 0);
     let (version, exchange) = &exchanges(ApiKey::LeaveGroup, "a member leaves")[0];

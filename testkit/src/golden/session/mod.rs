@@ -8,7 +8,6 @@ mod produce;
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use group_coordinator::{GroupConfig, GroupMember, MembershipEvent};
 use kafka_wire::admin::{Admin, NewTopic, OffsetSpec};
@@ -164,7 +163,7 @@ impl<B: Fn(&str)> Session<B> {
 
     async fn be_a_member(&self) -> Step {
         (self.begin)("a member joins");
-        let config = GroupConfig::new(GROUPS[0], [TOPIC]).with_heartbeat_interval(Duration::from_millis(100));
+        let config = GroupConfig::new(GROUPS[0], [TOPIC]);
         let mut member = done("joining", GroupMember::join(self.client.clone(), config))?;
         let partitions = assigned(&mut member).await?;
         same("the generation", member.generation(), 1)?;
@@ -176,8 +175,6 @@ impl<B: Fn(&str)> Session<B> {
         let found = (committed.get(first), committed.get(second));
         same("the committed offsets", found, (Some(&Some(2)), Some(&None)))?;
 
-        (self.begin)("a member is alive");
-        tokio::time::sleep(Duration::from_millis(500)).await;
         (self.begin)("a member leaves");
         done("leaving", member.leave().await)
     }
