@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// `count` writes the last value per key of each commit interval to its changelog, instead of every update.
     #[arg(long)]
     coalesce: bool,
+    /// The budget `max_memory` of `count`, `recover`, `recover-all` and `forward`, in MiB; the library's default unless told.
+    #[arg(long)]
+    max_memory: Option<usize>,
     /// Compression of what is written: none, lz4 or snappy.
     #[arg(long, value_enum, default_value = "none")]
     compression: Codec,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use goka_core::{Bytes, GroupGraph, Int64, Output, Processor, Running, Undecoded, View};
+use goka_core::{Bytes, GroupGraph, Int64, Output, Processor, ProcessorConfig, Running, Undecoded, View, ViewConfig};
 use kafka_wire::admin::OffsetSpec;
 use kafka_wire::{Client, ClientConfig, IsolationLevel, TopicPartition};
 use storage_redb::Redb;
@@ -18,9 +18,7 @@ pub(crate) async fn count(args: &Args, started: Instant) -> Result<Outcome, Fail
     let client = client(args)?;
     let topic = args.topic_or("bench-in");
     let ends = ends(&client, &topic).await?;
-    let running = Processor::new(client, counter(args, &topic)?, Redb::at(&args.state))?
-        .start()
-        .await?;
+    let running = processor(args, client, counter(args, &topic)?)?.start().await?;
     let first = until_at(&running, &ends, started).await?;
     running.stop().await?;
     Ok(Outcome {
@@ -35,9 +33,7 @@ pub(crate) async fn recover(args: &Args) -> Result<Outcome, Failure> {
         std::fs::remove_dir_all(&args.state)?;
     }
     let topic = args.topic_or("bench-in");
-    let running = Processor::new(client(args)?, counter(args, &topic)?, Redb::at(&args.state))?
-        .start()
-        .await?;
+    let running = processor(args, client(args)?, counter(args, &topic)?)?.start().await?;
     running.ready().await?;
     let stats = running.stats().await?;
     let recovered = stats
@@ -58,9 +54,10 @@ pub(crate) async fn recover_all(args: &Args) -> Result<Outcome, Failure> {
         std::fs::remove_dir_all(&args.state)?;
     }
     let table = args.topic_or("bunique-table");
-    let view = View::new(client(args)?, table, Bytes, Redb::at(&args.state))?
-        .start()
-        .await?;
+    let mut config = ViewConfig::default();
+    config.max_memory = args.max_memory.map_or(config.max_memory, |mib| mib << 20);
+    let view = View::new(client(args)?, table, Bytes, Redb::at(&args.state))?.with_config(config);
+    let view = view.start().await?;
     view.ready().await?;
     let recovered = view
         .stats()
@@ -88,7 +85,7 @@ pub(crate) async fn forward(args: &Args, started: Instant) -> Result<Outcome, Fa
             ctx.emit(&copy, ctx.key(), ctx.bytes().unwrap_or_default())
         })
         .build()?;
-    let running = Processor::new(client, graph, Redb::at(&args.state))?.start().await?;
+    let running = processor(args, client, graph)?.start().await?;
     let first = until_at(&running, &ends, started).await?;
     running.stop().await?;
     Ok(Outcome {
@@ -111,6 +108,12 @@ fn counter(args: &Args, topic: &str) -> Result<GroupGraph<Int64>, Failure> {
         })
         .build()?;
     Ok(graph)
+}
+
+fn processor<T: Clone>(args: &Args, client: Client, graph: GroupGraph<T>) -> Result<Processor<T>, Failure> {
+    let mut config = ProcessorConfig::default();
+    config.max_memory = args.max_memory.map_or(config.max_memory, |mib| mib << 20);
+    Ok(Processor::new(client, graph, Redb::at(&args.state))?.with_config(config))
 }
 
 fn client(args: &Args) -> Result<Client, Failure> {

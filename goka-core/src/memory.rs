@@ -92,6 +92,11 @@ impl Shares {
         (self.cache / partitions, (self.flush / partitions).max(1))
     }
 
+    /// What tables may hold together beside that: most of it is free while they recover, and lent to those whose turn it is.
+    pub(crate) fn room(&self) -> usize {
+        overlay_bytes(self.cache, self.flush) - self.flush
+    }
+
     /// The page cache of one of so many stores.
     pub(crate) fn per_store(&self, partitions: usize) -> usize {
         self.stores / partitions.max(1)

@@ -147,7 +147,7 @@ pub(super) struct Recovering {
 impl Recovering {
     pub(super) fn new(how: &OpenTable, fetcher: &Fetcher, opened: OpenedTable) -> Recovering {
         let mut table = opened.table;
-        let follower = Follower::new(&how.client, fetcher, &table, opened.target);
+        let follower = Follower::new(how, fetcher, &mut table, opened.target);
         if follower.is_recovered() {
             follower.report_recovered(&mut table);
         }

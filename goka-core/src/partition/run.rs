@@ -397,7 +397,7 @@ impl Task {
                 let shown = stats.table.get_or_insert_default();
                 shown.writes = self.counts.table_writes;
                 shown.foreign_writes = self.counts.foreign_writes;
-                shown.overlay_bytes = table.overlay().bytes();
+                shown.overlay_bytes = table.bytes_above();
                 shown.position = table.position();
             }
         });

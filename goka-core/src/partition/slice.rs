@@ -138,7 +138,7 @@ impl Task {
             if count % RECORDS_PER_LOOK == 0
                 && (now.elapsed() >= SLICE_TIME
                     || !producer.has_room()
-                    || table.as_ref().is_some_and(Table::wants_flush))
+                    || table.as_ref().is_some_and(Table::is_at_limit))
             {
                 break;
             }

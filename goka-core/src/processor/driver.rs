@@ -24,6 +24,7 @@ use super::running::{Command, Phase, ProcessorStats, Started};
 use crate::graph::GroupGraphCore;
 use crate::partition::{Close, Control, PartitionState, RunError, TaskHandle};
 use crate::storage::StoreBuilder;
+use crate::table::Room;
 use crate::topics::prepare;
 
 /// How long a stop waits for the coordinator's word: leaving saves the others the session timeout, nothing more.
@@ -53,6 +54,7 @@ pub(crate) async fn start(
     let launch = Launch {
         table_fetcher: input_fetcher.beside(),
         input_fetcher,
+        room: Room::new(shares.room()),
         shares,
         client,
         graph,

@@ -18,7 +18,7 @@ use crate::graph::GroupGraphCore;
 use crate::memory::Shares;
 use crate::partition::{OutputTopic, Start, TaskHandle, start_task};
 use crate::storage::StoreBuilder;
-use crate::table::{OpenTable, TableLimits};
+use crate::table::{OpenTable, Room, TableLimits};
 use crate::topics::PreparedTopics;
 
 /// Committed offsets; `None` where there is none.
@@ -35,6 +35,7 @@ pub(super) struct Launch {
     pub(super) input_fetcher: Fetcher,
     pub(super) table_fetcher: Fetcher,
     pub(super) shares: Shares,
+    pub(super) room: Arc<Room>,
     pub(super) lease: Lease,
     pub(super) changed: mpsc::UnboundedSender<i32>,
 }
@@ -74,6 +75,7 @@ impl Launch {
                 stores: self.stores.clone(),
                 owner: self.graph.group().clone(),
                 limits,
+                room: self.room.clone(),
                 delete_retention_ms: self.topics.delete_retention_ms,
             };
             (topic, how)

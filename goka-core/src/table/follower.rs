@@ -10,8 +10,8 @@
     reason = "driver: owns sockets and time"
 )]
 
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
 
 use kafka_wire::{
     Client, FetchedBatch, Fetcher, IsolationLevel, OffsetReset, PartitionFetch, RecordCursor, StartOffset,
@@ -20,7 +20,8 @@ use tokio::task::JoinHandle;
 
 use super::TableError;
 use super::open::{blocking, leader_epoch, now};
-use super::{FlushDone, FlushJob, Recovery, RecoveryProgress, Table};
+use super::room::Turn;
+use super::{FlushDone, FlushJob, OpenTable, Recovery, RecoveryProgress, Room, Table};
 
 /// A table that is owned, or shared with readers.
 pub(crate) trait TableAccess {
@@ -56,20 +57,31 @@ pub(crate) struct Follower {
     /// The batch that the cursor is in, unless it is read to its end.
     reading: Option<Reading>,
     recovery: Recovery,
+    room: Arc<Room>,
+    /// The place in the queue for a turn.
+    asked: Option<Pin<Box<dyn Future<Output = Turn> + Send + Sync>>>,
+    /// Kept until the flush that it was for is done.
+    turn: Option<Turn>,
     flush: Option<JoinHandle<FlushDone>>,
 }
 
 impl Follower {
     /// Follows the changelog of `table` from its position; it counts as recovered once it has passed `target`.
-    pub(crate) fn new(client: &Client, fetcher: &Fetcher, table: &Table, target: i64) -> Follower {
+    pub(crate) fn new(how: &OpenTable, fetcher: &Fetcher, table: &mut Table, target: i64) -> Follower {
         let start = table.position();
         let from = StartOffset::Offset(start);
+        if start < target {
+            table.begin_recovery();
+        }
         Follower {
-            client: client.clone(),
+            client: how.client.clone(),
             fetch: fetcher.fetch(table.topic_partition().clone(), from, OffsetReset::Error),
             cursor: None,
             reading: None,
             recovery: Recovery::new(now(), start, target),
+            room: how.room.clone(),
+            asked: None,
+            turn: None,
             flush: None,
         }
     }
@@ -88,17 +100,26 @@ impl Follower {
         (high >= 0).then(|| (high - position).max(0) as u64)
     }
 
-    /// One step: a batch read into the table, or a flush started or ended. Cancel-safe.
+    /// One step: a batch read into the table, a flush started or ended, room lent. Cancel-safe.
     ///
     /// # Errors
     /// The changelog cannot be read or decoded, or the store fails.
     pub(crate) async fn step<A: TableAccess>(&mut self, access: &mut A) -> Result<(), TableError> {
         self.start_flush(access, false);
-        let (full, flush_at) = access.with(|table| (table.is_full(), table.flush_at()));
+        let state = |table: &mut Table| (table.is_full(), table.wants_room(), table.flush_at());
+        let (full, wants_room, flush_at) = access.with(state);
+        if wants_room && self.asked.is_none() {
+            self.asked = Some(Box::pin(self.room.clone().turn()));
+        }
         let flush_at = flush_at.unwrap_or_else(|| now() + std::time::Duration::from_secs(3600));
         tokio::select! {
             biased;
             done = flush_done(&mut self.flush) => self.end_flush(access, done),
+            turn = its_turn(&mut self.asked), if self.flush.is_none() => {
+                access.with(|table| table.lend(turn.bytes()));
+                self.turn = Some(turn);
+                Ok(())
+            }
             () = std::future::ready(()), if !full && self.reading.is_some() => self.read_on(access),
             batch = self.fetch.next(), if !full => match batch {
                 Some(Ok(batch)) => {
@@ -163,7 +184,7 @@ impl Follower {
         let (position, records, is_read) = access.with(|table| {
             let mut records = 0;
             let is_read = loop {
-                if table.wants_flush() {
+                if table.is_at_limit() {
                     break false;
                 }
                 let next = cursor.next_record();
@@ -182,19 +203,26 @@ impl Follower {
         if is_read {
             self.reading = None;
         }
-        let was_recovered = self.recovery.is_recovered();
-        self.recovery.handle_progress(now, position, records, bytes);
-        self.report(access, now, was_recovered);
-        Ok(())
-    }
-
-    fn report<A: TableAccess>(&mut self, access: &mut A, now: Instant, was_recovered: bool) {
+        self.recovery.handle_progress(position, records, bytes);
         if self.recovery.report_due(now) {
             let progress = self.recovery.progress(now);
             access.with(|table| tracing::info!(table = %table.topic_partition(), "recovering: {progress}"));
         }
-        if self.recovery.is_recovered() && !was_recovered {
+        self.end_recovery(access);
+        Ok(())
+    }
+
+    /// At the target: the table is recovered, unless what was gathered must be flushed first.
+    fn end_recovery<A: TableAccess>(&mut self, access: &mut A) {
+        if !self.recovery.is_at_target() {
+            return;
+        }
+        if access.with(Table::end_recovery) {
+            (self.asked, self.turn) = (None, None);
+            self.recovery.finish(now());
             self.report_recovered(access);
+        } else {
+            self.start_flush(access, true);
         }
     }
 
@@ -228,8 +256,21 @@ impl Follower {
             table
                 .finish_job(done)
                 .map_err(|error| TableError::store(table.topic_partition(), error))
-        })
+        })?;
+        self.turn = None;
+        self.end_recovery(access);
+        Ok(())
     }
+}
+
+/// The turn that was asked for; waits for ever if none was. Cancel-safe.
+async fn its_turn(asked: &mut Option<Pin<Box<dyn Future<Output = Turn> + Send + Sync>>>) -> Turn {
+    let Some(waiting) = asked.as_mut() else {
+        return std::future::pending().await;
+    };
+    let turn = waiting.await;
+    *asked = None;
+    turn
 }
 
 /// Up to where `batch` shows the log to be read: if nothing follows it, to the high watermark, although the last offsets before

@@ -7,17 +7,21 @@
 //!
 //! Two kinds of owner use it. A running task stages what its callbacks write; a sealed generation then waits for the changelog's
 //! acknowledgement of the batch it ends with. A follower (recovery, views) stages what it read from the changelog, which is
-//! acknowledged by nature. Either way the store is at all times equal to the fold of the changelog up to its checkpoint (I1),
+//! acknowledged by nature. While a table is recovered, when nobody reads it, its rows are not in the overlay but [`Gathered`],
+//! which takes half the memory, and may be lent memory for more of them than its part (see `room`). Either way the store is at all times equal to the fold of the changelog up to its checkpoint (I1),
 //! and offsets never wait for it.
 //!
 //! A pure value: the owner moves bytes and time, and runs [`FlushJob`]s wherever blocking is allowed.
 
 mod error;
+mod flush_job;
 mod follower;
+mod gathered;
 mod open;
 mod overlay;
 mod packed;
 mod recovery;
+mod room;
 mod scan;
 mod sealed;
 mod trust;
@@ -29,12 +33,16 @@ use kafka_wire::rpc::short;
 use kafka_wire::{TopicId, TopicPartition};
 
 pub use self::error::TableError;
+pub(crate) use self::flush_job::{FlushDone, FlushJob};
 pub(crate) use self::follower::{Follower, TableAccess, flush_done, spawn_flush};
+use self::gathered::Gathered;
 pub(crate) use self::open::{OpenTable, OpenedTable, attach, blocking, leader_epoch, now, open_table};
 pub(crate) use self::overlay::Lookup;
 use self::overlay::Overlay;
 pub(crate) use self::recovery::Recovery;
 pub use self::recovery::RecoveryProgress;
+use self::room::Holding;
+pub(crate) use self::room::Room;
 pub(crate) use self::scan::{merged_scan, overlay_rows};
 use self::sealed::SealedRows;
 use crate::storage::{Checkpoint, Durability, PartitionStore, StoreError};
@@ -55,6 +63,11 @@ pub(crate) struct Table {
     topic_partition: TopicPartition,
     store: Arc<dyn PartitionStore>,
     overlay: Overlay,
+    /// Rows that a recovery read and the store lacks; `None` once it is over.
+    gathered: Option<Gathered>,
+    /// Bytes that may be gathered beside the table's part; `None` if it was lent none.
+    lent: Option<usize>,
+    holding: Holding,
     limits: TableLimits,
     /// Identity of the changelog, written into each checkpoint.
     topic_id: TopicId,
@@ -94,11 +107,11 @@ pub(crate) struct ForeignWrite {
 }
 
 impl Table {
-    /// A table whose store holds the changelog up to `position`.
+    /// A table whose store holds the changelog up to `position`; what it holds above that is counted in `room`.
     pub(crate) fn new(
         topic_partition: TopicPartition,
         store: Arc<dyn PartitionStore>,
-        limits: TableLimits,
+        (limits, room): (TableLimits, Arc<Room>),
         topic_id: TopicId,
         position: i64,
     ) -> Table {
@@ -106,6 +119,9 @@ impl Table {
             topic_partition,
             store,
             overlay: Overlay::new(),
+            gathered: None,
+            lent: None,
+            holding: Holding::new(room),
             limits,
             topic_id,
             leader_epoch: -1,
@@ -116,6 +132,38 @@ impl Table {
             unlogged_since: None,
             last_durable: None,
         }
+    }
+
+    /// A recovery begins: until it is over, rows are only written and not read.
+    pub(crate) fn begin_recovery(&mut self) {
+        self.gathered.get_or_insert_default();
+    }
+
+    /// The recovery is at its target. Few rows go into the overlay, as if they had just been written; with many this gives false,
+    /// and they must be flushed first.
+    pub(crate) fn end_recovery(&mut self) -> bool {
+        let is_flushing = self.is_flushing();
+        let rows = match &mut self.gathered {
+            Some(gathered) if is_flushing || gathered.bytes() >= self.limits.flush_bytes => return false,
+            Some(gathered) => gathered.take(),
+            None => return true,
+        };
+        (self.gathered, self.lent) = (None, None);
+        for row in rows.iter() {
+            self.overlay.stage(row.key, row.value);
+        }
+        self.trim();
+        true
+    }
+
+    /// Whether the table's part is full while it recovers, and nothing was lent to it.
+    pub(crate) fn wants_room(&self) -> bool {
+        self.gathered.is_some() && self.lent.is_none() && self.is_at_limit()
+    }
+
+    /// It may gather so many bytes more, until the next flush ends.
+    pub(crate) fn lend(&mut self, bytes: usize) {
+        self.lent = Some(bytes);
     }
 
     pub(crate) fn topic_partition(&self) -> &TopicPartition {
@@ -153,7 +201,10 @@ impl Table {
     /// Writes a row, `None` deletes it. The next read sees it; the store gets it later.
     pub(crate) fn stage(&mut self, now: Instant, key: &[u8], value: Option<&[u8]>) {
         self.oldest_write.get_or_insert(now);
-        self.overlay.stage(key, value);
+        match &mut self.gathered {
+            None => self.overlay.stage(key, value),
+            Some(gathered) => gathered.put(key, value),
+        }
     }
 
     /// Writes a row that the changelog gets with [`log`](Table::log), which must come before the next [`seal`](Table::seal).
@@ -226,9 +277,10 @@ impl Table {
 
     /// Whether the written rows should now be sealed.
     pub(crate) fn flush_due(&self, now: Instant) -> bool {
+        let full = self.is_at_limit() && !self.wants_room();
         matches!(self.flush, Flush::Idle)
-            && self.overlay.is_dirty()
-            && (self.wants_flush() || self.flush_at().is_some_and(|due| due <= now))
+            && self.has_written()
+            && (full || self.flush_at().is_some_and(|due| due <= now))
     }
 
     /// When [`flush_due`](Table::flush_due) should be asked again for reasons of age.
@@ -239,14 +291,28 @@ impl Table {
         }
     }
 
-    /// Whether so much is written that a flush is due, now or after the one under way.
-    pub(crate) fn wants_flush(&self) -> bool {
-        self.overlay.dirty_bytes() >= self.limits.flush_bytes
+    /// Whether so much is written that no more may be, until a flush begins or room is lent.
+    pub(crate) fn is_at_limit(&self) -> bool {
+        match &self.gathered {
+            None => self.overlay.dirty_bytes() >= self.limits.flush_bytes,
+            Some(gathered) => gathered.bytes() >= self.limits.flush_bytes.saturating_add(self.lent.unwrap_or(0)),
+        }
     }
 
-    /// Whether a write must wait for the flush under way: two generations are all that is held.
+    /// Whether a write must wait for the flush under way, or for room: two generations are all that is held, and one while the
+    /// table recovers.
     pub(crate) fn is_full(&self) -> bool {
-        !matches!(self.flush, Flush::Idle) && self.wants_flush()
+        match self.flush {
+            Flush::Idle => self.wants_room(),
+            _ => self.gathered.is_some() || self.is_at_limit(),
+        }
+    }
+
+    fn has_written(&self) -> bool {
+        match &self.gathered {
+            None => self.overlay.is_dirty(),
+            Some(gathered) => !gathered.is_empty(),
+        }
     }
 
     /// Seals what was written. `submitted_batches` is the number of changelog batches that hold these writes (a follower, whose
@@ -256,7 +322,11 @@ impl Table {
             return;
         }
         self.oldest_write = None;
-        if let Some(rows) = self.overlay.seal() {
+        let rows = match &mut self.gathered {
+            None => self.overlay.seal(),
+            Some(gathered) => (!gathered.is_empty()).then(|| gathered.take()),
+        };
+        if let Some(rows) = rows {
             let checkpoint = (submitted_batches == self.acknowledged_batches).then_some(self.acknowledged_end);
             self.flush = Flush::Sealed {
                 rows,
@@ -310,7 +380,7 @@ impl Table {
     /// # Errors
     /// What the store said; the table must not be used any more.
     pub(crate) fn finish_job(&mut self, done: FlushDone) -> Result<(), StoreError> {
-        self.flush = Flush::Idle;
+        (self.flush, self.lent) = (Flush::Idle, None);
         done.result?;
         self.overlay.applied(done.generation);
         self.trim();
@@ -319,7 +389,7 @@ impl Table {
 
     /// Whether nothing is on its way into the store.
     pub(crate) fn is_flushed(&self) -> bool {
-        matches!(self.flush, Flush::Idle) && !self.overlay.is_dirty()
+        matches!(self.flush, Flush::Idle) && !self.has_written()
     }
 
     /// Whether a sealed generation is waiting or being applied.
@@ -344,11 +414,17 @@ impl Table {
             self.overlay
                 .evict(self.limits.cache_bytes - self.limits.cache_bytes / 8);
         }
+        self.holding.resize(self.overlay.bytes());
     }
 
     /// A task that recovered anew goes on writing: so many of its changelog batches are behind it.
     pub(crate) fn set_acknowledged_batches(&mut self, batches: u64) {
         self.acknowledged_batches = batches;
+    }
+
+    /// Bytes of rows above the store.
+    pub(crate) fn bytes_above(&self) -> usize {
+        self.overlay.bytes() + self.gathered.as_ref().map_or(0, Gathered::bytes)
     }
 
     pub(crate) fn overlay(&self) -> &Overlay {
@@ -362,71 +438,6 @@ impl Table {
             topic_id: self.topic_id,
             written_at: wall_ms,
         }
-    }
-}
-
-/// Sealed rows and the checkpoint they end at; [`run`](FlushJob::run) blocks.
-pub(crate) struct FlushJob {
-    topic_partition: TopicPartition,
-    store: Arc<dyn PartitionStore>,
-    rows: SealedRows,
-    checkpoint: Checkpoint,
-    durability: Durability,
-}
-
-/// How a [`FlushJob`] ended.
-#[derive(Debug)]
-pub(crate) struct FlushDone {
-    generation: u64,
-    result: Result<(), StoreError>,
-}
-
-impl FlushDone {
-    /// The job ended without an answer: the store panicked.
-    pub(crate) fn lost(why: &dyn std::fmt::Display) -> FlushDone {
-        FlushDone {
-            generation: 0,
-            result: Err(StoreError::new("flush", why.to_string())),
-        }
-    }
-}
-
-impl FlushJob {
-    /// The changelog partition whose leader epoch the checkpoint lacks; `None` if it has one.
-    pub(crate) fn lacks_epoch(&self) -> Option<&TopicPartition> {
-        (self.checkpoint.leader_epoch < 0).then_some(&self.topic_partition)
-    }
-
-    /// Notes the leader epoch, asked for after everything in here was acknowledged: the last record's, or a later one.
-    pub(crate) fn set_epoch(&mut self, leader_epoch: i32) {
-        self.checkpoint.leader_epoch = leader_epoch;
-    }
-
-    pub(crate) fn may_block(&self) -> bool {
-        self.store.may_block()
-    }
-
-    /// Writes rows and checkpoint in one store transaction; in bulk when the store is still empty.
-    pub(crate) fn run(self) -> FlushDone {
-        let generation = self.rows.generation();
-        FlushDone {
-            generation,
-            result: self.write(),
-        }
-    }
-
-    fn write(&self) -> Result<(), StoreError> {
-        let rows = self.rows.sorted();
-        if self.store.is_empty()? {
-            // Nothing to delete in an empty store: tombstones need not be written.
-            let mut rows = rows.iter().filter_map(|row| Some((row.key, row.value?)));
-            self.store.load_sorted(&mut rows, self.checkpoint)?;
-            if self.durability == Durability::Immediate {
-                self.store.sync()?;
-            }
-            return Ok(());
-        }
-        self.store.apply(&rows, self.checkpoint, self.durability)
     }
 }
 

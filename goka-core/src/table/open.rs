@@ -13,7 +13,7 @@ use kafka_wire::{Client, IsolationLevel, TopicId, TopicPartition};
 
 use super::TableError;
 use super::trust::{Changelog, Verdict, judge};
-use super::{Table, TableLimits};
+use super::{Room, Table, TableLimits};
 use crate::storage::{Opened, PartitionStore, StoreBuilder, StoreName};
 
 /// How long a flush waits to learn its leader epoch: neither flushes nor a stop may hang on a broker that is away.
@@ -27,6 +27,8 @@ pub(crate) struct OpenTable {
     /// Group or view the store belongs to.
     pub(crate) owner: Arc<str>,
     pub(crate) limits: TableLimits,
+    /// What all tables of the instance hold together.
+    pub(crate) room: Arc<Room>,
     /// `delete.retention.ms` of the changelog.
     pub(crate) delete_retention_ms: i64,
 }
@@ -72,7 +74,13 @@ pub(crate) async fn attach(
             changelog.log_start
         }
     };
-    let table = Table::new(topic_partition, store, how.limits, changelog.topic_id, start);
+    let table = Table::new(
+        topic_partition,
+        store,
+        (how.limits, how.room.clone()),
+        changelog.topic_id,
+        start,
+    );
     Ok(OpenedTable {
         table,
         target: changelog.log_end,

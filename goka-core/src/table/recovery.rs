@@ -1,11 +1,12 @@
 //! `Recovery`: from where to where a table must be read before it may be used, and how far that is.
 //!
 //! ```text
-//!   position ──handle_progress──> ... ──position >= target──> recovered
+//!   position ──handle_progress──> ... ──position >= target──> at the target ──finish──> recovered
 //! ```
 //!
 //! The end is judged by *position*, never by the offset of a record: compaction and transaction markers leave offsets that no
-//! record carries, and a table whose last offset is such a one would otherwise never be ready (KAFKA-10167).
+//! record carries, and a table whose last offset is such a one would otherwise never be ready (KAFKA-10167). What was read must
+//! be at hand then; the owner says when it is.
 //! A pure value: time comes in as an argument.
 
 use std::time::{Duration, Instant};
@@ -65,13 +66,20 @@ impl Recovery {
     }
 
     /// Feeds what was read: everything below `position` is done.
-    pub(crate) fn handle_progress(&mut self, now: Instant, position: i64, records: u64, bytes: u64) {
+    pub(crate) fn handle_progress(&mut self, position: i64, records: u64, bytes: u64) {
         self.position = self.position.max(position);
         self.records += records;
         self.bytes += bytes;
-        if self.finished.is_none() && self.position >= self.target {
-            self.finished = Some(now);
-        }
+    }
+
+    /// Whether all is read and [`finish`](Recovery::finish) is due.
+    pub(crate) fn is_at_target(&self) -> bool {
+        self.finished.is_none() && self.position >= self.target
+    }
+
+    /// The table can be used from now on.
+    pub(crate) fn finish(&mut self, now: Instant) {
+        self.finished.get_or_insert(now);
     }
 
     pub(crate) fn is_recovered(&self) -> bool {
@@ -152,10 +160,12 @@ mod tests {
     fn it_ends_by_position_even_when_the_last_offsets_hold_no_record() {
         let now = Instant::now();
         let mut recovery = Recovery::new(now, 0, 100);
-        recovery.handle_progress(now, 98, 98, 1000);
-        assert!(!recovery.is_recovered());
-        recovery.handle_progress(now, 100, 0, 78);
-        assert!(recovery.is_recovered());
+        recovery.handle_progress(98, 98, 1000);
+        assert!(!recovery.is_at_target());
+        recovery.handle_progress(100, 0, 78);
+        assert!(recovery.is_at_target() && !recovery.is_recovered());
+        recovery.finish(now);
+        assert!(recovery.is_recovered() && !recovery.is_at_target());
     }
 
     #[test]
@@ -163,7 +173,7 @@ mod tests {
         let now = Instant::now();
         let mut recovery = Recovery::new(now, 100, 1100);
         let later = now + Duration::from_secs(2);
-        recovery.handle_progress(later, 600, 400, 4000);
+        recovery.handle_progress(600, 400, 4000);
         let progress = recovery.progress(later);
         assert_eq!((progress.remaining, progress.records), (500, 400));
         assert!((progress.rate - 250.0).abs() < 1e-9);
@@ -178,7 +188,8 @@ mod tests {
     fn the_clock_stops_when_recovered() {
         let now = Instant::now();
         let mut recovery = Recovery::new(now, 0, 10);
-        recovery.handle_progress(now + Duration::from_secs(1), 10, 10, 100);
+        recovery.handle_progress(10, 10, 100);
+        recovery.finish(now + Duration::from_secs(1));
         assert_eq!(
             recovery.progress(now + Duration::from_secs(60)).elapsed,
             Duration::from_secs(1)

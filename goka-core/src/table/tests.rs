@@ -30,7 +30,13 @@ fn some_instant() -> Instant {
 }
 
 fn table(store: Arc<dyn PartitionStore>, position: i64) -> Table {
-    Table::new(TopicPartition::new("g-table", 0), store, limits(), ID, position)
+    Table::new(
+        TopicPartition::new("g-table", 0),
+        store,
+        (limits(), Room::new(0)),
+        ID,
+        position,
+    )
 }
 
 fn read(table: &mut Table, key: &[u8]) -> Option<Vec<u8>> {
@@ -154,6 +160,93 @@ fn a_row_deleted_here_does_not_come_back_from_the_store() {
     assert_eq!((read(&mut table, b"a"), rows(&store)), (None, Vec::new()));
 }
 
+/// A table of [`limits`] that recovers from nothing.
+fn recovering(store: Arc<dyn PartitionStore>) -> Table {
+    let mut table = table(store, 0);
+    table.begin_recovery();
+    table
+}
+
+#[test]
+fn a_small_recovered_table_is_at_hand_above_its_store() {
+    let (now, store) = (some_instant(), store());
+    let mut table = recovering(store.clone());
+    for value in [b"1", b"2"] {
+        table.stage(now, b"a", Some(value));
+        table.stage(now, b"b", Some(value));
+    }
+    table.stage(now, b"b", None);
+    table.handle_position(5, 0);
+    assert!(!table.is_full() && !table.wants_room() && table.bytes_above() > 0);
+    assert!(table.end_recovery());
+    assert_eq!(
+        (read(&mut table, b"a"), read(&mut table, b"b")),
+        (Some(b"2".to_vec()), None)
+    );
+    assert!(!table.is_flushed() && rows(&store).is_empty());
+    assert_eq!(table.flush_at(), Some(now + Duration::from_secs(10)));
+    table.seal(0);
+    assert!(run_job(&mut table, now));
+    assert_eq!(rows(&store), [(b"a".to_vec(), b"2".to_vec())]);
+    assert_eq!(store.checkpoint().unwrap().unwrap().offset, 5);
+}
+
+#[test]
+fn a_recovering_table_waits_for_room_when_its_part_is_full_and_is_flushed_when_that_is_full_too() {
+    let (now, store) = (some_instant(), store());
+    let mut table = recovering(store.clone());
+    table.stage(now, b"a", Some(&[0; 1_000]));
+    assert!(table.is_at_limit() && table.wants_room() && table.is_full());
+    assert!(!table.flush_due(now), "there may be room to come");
+    assert!(
+        table.flush_due(now + Duration::from_secs(10)),
+        "nobody waits for ever with all that it has read"
+    );
+    table.lend(1_000);
+    assert!(!table.is_at_limit() && !table.wants_room() && !table.is_full() && !table.flush_due(now));
+    table.stage(now, b"b", Some(&[0; 1_000]));
+    assert!(table.flush_due(now) && !table.wants_room());
+    table.handle_position(2, 0);
+    assert!(!table.end_recovery(), "that many rows are flushed first");
+    table.seal(0);
+    assert!(table.is_full(), "only one generation is gathered");
+    assert!(
+        !table.end_recovery(),
+        "rows on their way into the store could not be read"
+    );
+    assert!(run_job(&mut table, now));
+    assert!(!table.is_full() && table.bytes_above() == 0);
+    table.stage(now, b"c", Some(&[0; 1_000]));
+    assert!(table.wants_room(), "what was lent was for one flush");
+    assert!(!table.end_recovery());
+    table.handle_position(3, 0);
+    table.seal(0);
+    assert!(run_job(&mut table, now) && table.end_recovery());
+    assert_eq!(rows(&store).len(), 3);
+    assert_eq!(store.checkpoint().unwrap().unwrap().offset, 3);
+}
+
+#[test]
+fn rows_above_a_store_count_in_the_room_until_their_table_is_gone() {
+    let (now, room) = (some_instant(), Room::new(1 << 20));
+    let mut table = Table::new(
+        TopicPartition::new("g-table", 0),
+        store(),
+        (limits(), room.clone()),
+        ID,
+        0,
+    );
+    table.begin_recovery();
+    table.stage(now, b"a", Some(&[0; 500]));
+    table.trim();
+    assert_eq!(room.held(), 0, "what is gathered is lent or the table's part");
+    assert!(table.end_recovery());
+    assert_eq!(room.held(), table.bytes_above());
+    assert!(room.held() > 500);
+    drop(table);
+    assert_eq!(room.held(), 0);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Write(u8, Option<u8>),
@@ -208,6 +301,48 @@ proptest! {
         for key in 0..6u8 {
             let last = changelog.iter().rev().find(|(written, _)| *written == key).and_then(|(_, value)| *value);
             prop_assert_eq!(read(&mut table, &[key]), last.map(|value| vec![value]));
+        }
+    }
+
+    /// I1 again, for a table that recovers: here each write is a record of the changelog, and each may end the recovery.
+    #[test]
+    fn a_recovering_tables_store_is_always_a_prefix_of_the_changelog(
+        steps in proptest::collection::vec(step(), 1..120),
+        tried in 0usize..120,
+    ) {
+        let (now, store) = (some_instant(), store());
+        let mut table = recovering(store.clone());
+        let mut changelog: Vec<(u8, Option<u8>)> = Vec::new();
+        let mut over = false;
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Write(key, value) => {
+                    table.stage(now, &[key], value.as_ref().map(std::slice::from_ref));
+                    changelog.push((key, value));
+                    table.handle_position(changelog.len() as i64, 0);
+                }
+                Step::Acknowledge => table.trim(),
+                Step::Seal => table.seal(0),
+                Step::Flush => { run_job(&mut table, now); }
+            }
+            over |= number >= tried && table.end_recovery();
+            let offset = store.checkpoint().unwrap().map_or(0, |checkpoint| checkpoint.offset) as usize;
+            let mut folds = [changelog.len(), offset].map(|end| {
+                let mut fold = std::collections::BTreeMap::new();
+                for (key, value) in &changelog[..end] {
+                    match value {
+                        Some(value) => { fold.insert(vec![*key], vec![*value]); }
+                        None => { fold.remove(&vec![*key]); }
+                    }
+                }
+                fold
+            });
+            prop_assert_eq!(rows(&store), std::mem::take(&mut folds[1]).into_iter().collect::<Vec<_>>());
+            if over {
+                for key in 0..6u8 {
+                    prop_assert_eq!(read(&mut table, &[key]), folds[0].get(&vec![key]).cloned());
+                }
+            }
         }
     }
 }

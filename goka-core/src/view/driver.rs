@@ -16,7 +16,9 @@ use super::ViewConfig;
 use super::running::ViewPartitionStats;
 use crate::partition::RunError;
 use crate::storage::StoreBuilder;
-use crate::table::{Follower, OpenTable, Table, TableAccess, TableError, TableLimits, attach, blocking, open_table};
+use crate::table::{
+    Follower, OpenTable, Room, Table, TableAccess, TableError, TableLimits, attach, blocking, open_table,
+};
 use crate::topics::describe_table;
 
 /// A started view's partitions.
@@ -69,12 +71,13 @@ pub(crate) async fn start(
             flush_bytes,
             flush_interval: config.flush_interval,
         },
+        room: Room::new(shares.room()),
         delete_retention_ms: described.delete_retention_ms,
     };
     let mut partitions = Vec::new();
     for number in 0..described.partitions {
-        let opened = open_table(&how, TopicPartition::new(topic.clone(), number)).await?;
-        let follower = Follower::new(&how.client, &fetcher, &opened.table, opened.target);
+        let mut opened = open_table(&how, TopicPartition::new(topic.clone(), number)).await?;
+        let follower = Follower::new(&how, &fetcher, &mut opened.table, opened.target);
         let (state_sender, state) = watch::channel(ViewState::Recovering);
         let (stop, stopped) = watch::channel(false);
         let (table, stats) = (Arc::new(RwLock::new(opened.table)), Arc::default());
@@ -141,8 +144,8 @@ impl Following {
         let (tp, store) = self
             .table
             .with(|table| (table.topic_partition().clone(), table.store().clone()));
-        let opened = attach(&self.how, tp, store).await?;
-        self.follower = Follower::new(&self.how.client, &self.fetcher, &opened.table, opened.target);
+        let mut opened = attach(&self.how, tp, store).await?;
+        self.follower = Follower::new(&self.how, &self.fetcher, &mut opened.table, opened.target);
         self.table.with(|table| *table = opened.table);
         Ok(())
     }
@@ -158,7 +161,7 @@ impl Following {
     }
 
     fn tell(&mut self) {
-        let (position, overlay_bytes) = self.table.with(|table| (table.position(), table.overlay().bytes()));
+        let (position, overlay_bytes) = self.table.with(|table| (table.position(), table.bytes_above()));
         let stats = ViewPartitionStats {
             recovered: self.follower.is_recovered(),
             recovery: Some(self.follower.progress()),
