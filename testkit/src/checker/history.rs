@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::workload::Place;
+
 /// A run of one consumer group with one group table.
 #[derive(Debug, Clone, Default)]
 pub struct History {
@@ -89,6 +91,20 @@ pub struct LogRecord {
     pub value: Option<Bytes>,
     /// Who wrote it; `None` if that is not known.
     pub writer: Option<Writer>,
+    /// What is known of it from elsewhere, as a simulation does that sees every request.
+    pub origin: Option<Origin>,
+}
+
+/// Where a changelog record comes from, as somebody saw who is neither its log nor its writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The ownership of the partition in which it was written; each has a number of its own.
+    pub ownership: u64,
+    /// The input that made it, which a tombstone cannot say.
+    pub made_by: Option<Place>,
+    /// The network held it back until this ownership had begun, while its writer could not know. Without transactions nobody can
+    /// refuse it: it counts for no input, the present owner need not know of it, and the next one must.
+    pub held_back_until: Option<u64>,
 }
 
 /// An idempotent producer and a place in its sequence.

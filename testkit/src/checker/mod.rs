@@ -38,8 +38,8 @@ use bytes::Bytes;
 
 pub use self::finding::{Finding, Kind, Replay, Report};
 pub use self::history::{
-    Callback, Commit, Expected, History, InputHistory, Log, LogRecord, Outcome, OutputLog, PartitionHistory, Sent,
-    StoreImage, Writer,
+    Callback, Commit, Expected, History, InputHistory, Log, LogRecord, Origin, Outcome, OutputLog, PartitionHistory,
+    Sent, StoreImage, Writer,
 };
 pub use self::workload::{Chain, ChainRow, Chained, Count, Input, Place, Workload};
 

@@ -215,6 +215,7 @@ fn append(log: &mut Log, batch: FetchedBatch) -> Result<(), ReadError> {
             key: record.key.map(Bytes::copy_from_slice),
             value: record.value.map(Bytes::copy_from_slice),
             writer: headers.get(index).and_then(|header| writer(header, record.offset)),
+            origin: None,
         });
     }
     Ok(())

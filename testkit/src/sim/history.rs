@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::world::{CHANGELOG, GROUP, INPUT, OUTPUT, World};
+use super::writes::Written;
 use crate::broker::StoredRecord;
 use crate::checker::{
-    Chain, Commit, Expected, Finding, History, InputHistory, Kind, Log, LogRecord, OutputLog, PartitionHistory,
-    StoreImage, Writer, check as checked,
+    Callback, Chain, Commit, Expected, Finding, History, InputHistory, Kind, Log, LogRecord, Origin, OutputLog,
+    PartitionHistory, Place, StoreImage, Workload, Writer, check as checked,
 };
+
+/// A situation.
+pub(super) const CROSSED: &str = "own commit of an earlier ownership taken in the next one";
 
 /// Checks everything that is known of a run.
 pub(super) fn check(world: &World, at_rest: bool) {
@@ -42,40 +46,60 @@ pub(super) fn check(world: &World, at_rest: bool) {
         trace.met("unclean end without a replay");
     }
     trace.event(format_args!("checked: {report}"));
-    let explained = |finding: &Finding| {
-        let from_writers = [
-            Kind::LateWriter,
-            Kind::DirtyBase,
-            Kind::Doubled,
-            Kind::Skip,
-            Kind::WrongReset,
-            Kind::CommitAhead,
-            Kind::Lost,
-            Kind::Reorder,
-        ];
-        let late = from_writers.contains(&finding.kind) && world.network.owners.had_late_writes(finding.partition);
-        // A tombstone does not say which input made it: where a process replays from one on, the checker may take another.
-        let guessed = world.plan.deletes && matches!(finding.kind, Kind::Doubled | Kind::Skip | Kind::Reorder);
-        // An own commit was accepted after its process had asked, at the beginning of its next ownership, what is committed.
-        let crossed = finding.kind == Kind::Doubled && crossed(&history, finding);
-        late || guessed || crossed
-    };
-    for finding in report.findings.iter().filter(|finding| !explained(finding)) {
-        trace.violation(finding.to_string());
+    for finding in &report.findings {
+        if crossed(world, &history, finding) {
+            trace.met(CROSSED);
+        } else {
+            trace.violation(finding.to_string());
+        }
     }
 }
 
-/// Whether a commit was accepted between the last write before the finding and the write it tells of.
-fn crossed(history: &History, finding: &Finding) -> bool {
-    let partition = history.partitions.get(&finding.partition);
-    let inputs = partition.into_iter().flat_map(|partition| partition.inputs.values());
-    inputs
-        .flat_map(|input| input.commits.iter().flatten())
-        .any(|commit| commit.changelog_end == Some(finding.offset))
+/// Whether an owner began where the group was before its own last commit, which then was still under way: its process had asked for
+/// it in its ownership before, regained the partition in the same generation, and the coordinator took it after it had told where
+/// to begin, before the new ownership had written anything. At-least-once: what that commit covers is worked off once more, and no
+/// more than that.
+fn crossed(world: &World, history: &History, finding: &Finding) -> bool {
+    let (Kind::Doubled, Some(partition)) = (finding.kind, history.partitions.get(&finding.partition)) else {
+        return false;
+    };
+    let ownership = |record: &LogRecord| record.origin.map(|origin| origin.ownership);
+    let Some(record) = partition.changelog.at(finding.offset) else {
+        return false;
+    };
+    let Some(began) = ownership(record).and_then(|number| world.network.owners.at(finding.partition, number)) else {
+        return false;
+    };
+    let mut earlier = partition
+        .changelog
+        .records
+        .iter()
+        .take_while(|earlier| earlier.offset < finding.offset);
+    let is_first = earlier.all(|earlier| ownership(earlier) != Some(began.number));
+    let begins_at = made_by(record).map(|place| place.offset);
+    let commits = partition.inputs[INPUT].commits.as_deref().unwrap_or_default();
+    let taken = commits
+        .iter()
+        .filter(|commit| commit.changelog_end == Some(finding.offset));
+    let mut before = taken.map(|taken| {
+        let before = commits.iter().rev().find(|commit| commit.offset < taken.offset);
+        before.map_or(0, |before| before.offset)
+    });
+    is_first
+        && began.nth > 1
+        && before.any(|before| Some(before) == begins_at)
+        && world.network.writes.commits_since(began.process, began.began)
+}
+
+fn made_by(record: &LogRecord) -> Option<Place> {
+    let of_row = record.value.as_ref().and_then(|row| Chain::default().made_by(row));
+    of_row.or(record.origin?.made_by)
 }
 
 fn partition(world: &World, number: i32) -> PartitionHistory {
-    let changelog = log(world, CHANGELOG, number);
+    let mut changelog = log(world, CHANGELOG, number);
+    let callbacks = world.watch.take_callbacks(number);
+    tell_origins(world, number, &mut changelog, &callbacks);
     world.watch.check_images(number, &changelog);
     let committed = world.watch.broker.committed(GROUP, INPUT, number);
     let commits = world.watch.broker.commits(GROUP).into_iter();
@@ -94,7 +118,43 @@ fn partition(world: &World, number: i32) -> PartitionHistory {
         inputs: BTreeMap::from([(INPUT.to_owned(), input)]),
         changelog,
         stores: stores(world, number),
-        callbacks: world.watch.take_callbacks(number),
+        callbacks,
+    }
+}
+
+/// Adds to each changelog record what was seen of it. Every callback writes one record, in order; so those of an ownership are its
+/// first callbacks, and rows, which say what made them, show where among these a tombstone is.
+fn tell_origins(world: &World, partition: i32, changelog: &mut Log, callbacks: &[Callback]) {
+    let mut by_ownership = BTreeMap::<(u64, i32), Vec<i64>>::new();
+    for callback in callbacks {
+        let ownership = (callback.instance, callback.generation);
+        by_ownership.entry(ownership).or_default().push(callback.offset);
+    }
+    let mut due = BTreeMap::new();
+    for record in &mut changelog.records {
+        let written = record
+            .writer
+            .and_then(|writer| world.network.writes.of(partition, record.offset, &writer));
+        let Some(Written {
+            ownership,
+            held_back_until,
+        }) = written
+        else {
+            continue;
+        };
+        let called = by_ownership
+            .get(&(ownership.process, ownership.nth))
+            .map_or(&[][..], |called| called);
+        let due = due.entry(ownership.number).or_insert(0);
+        if let Some(place) = made_by(record) {
+            *due = called.iter().position(|offset| *offset == place.offset).unwrap_or(*due);
+        }
+        record.origin = Some(Origin {
+            ownership: ownership.number,
+            made_by: called.get(*due).map(|offset| Place::new(INPUT, partition, *offset)),
+            held_back_until: held_back_until.map(|until| until.number),
+        });
+        *due += 1;
     }
 }
 
@@ -136,5 +196,6 @@ fn record(stored: StoredRecord) -> LogRecord {
             epoch: writer.epoch,
             sequence: writer.sequence,
         }),
+        origin: None,
     }
 }

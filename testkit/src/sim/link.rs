@@ -17,15 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes, BytesMut};
-use kafka_protocol::messages::ProduceRequest;
-use kafka_protocol::protocol::Decodable;
+use bytes::{Buf, BytesMut};
 use kafka_wire::transport::{BoxedStream, Connector};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::life::Life;
 use super::network::{Connection, End, Network, Way};
+use super::watch::Watch;
 use crate::broker::Api;
 
 /// Bytes in flight each way before a writer waits.
@@ -37,6 +36,7 @@ const MOST_REQUESTS: u32 = 1500;
 pub(super) struct Link {
     pub(super) life: Arc<Life>,
     pub(super) network: Arc<Network>,
+    pub(super) watch: Arc<Watch>,
     pub(super) brokers: Arc<dyn Connector>,
 }
 
@@ -63,6 +63,7 @@ impl Connector for Link {
         let carried = Carried {
             life: Arc::clone(&self.life),
             network: Arc::clone(&self.network),
+            watch: Arc::clone(&self.watch),
             connection,
         };
         carried.tell("opened");
@@ -78,6 +79,7 @@ type Sent = (Duration, BytesMut);
 struct Carried {
     life: Arc<Life>,
     network: Arc<Network>,
+    watch: Arc<Watch>,
     connection: Arc<Connection>,
 }
 
@@ -216,9 +218,13 @@ impl Carried {
     }
 
     fn note_delivery(&self, way: Way, what: &(i16, i32), sent_at: Duration, frame: &[u8]) {
-        let (owners, process) = (&self.network.owners, self.life.number);
+        let process = self.life.number;
         if way == Way::Up && what.0 == Api::Produce.key() {
-            owners.delivered(process, sent_at, &partitions(frame), &self.network.trace);
+            self.watch.written(&self.life, sent_at, frame);
+        }
+        if way == Way::Up && what.0 == Api::OffsetCommit.key() {
+            let now = self.network.trace.elapsed();
+            self.network.writes.commit_arrived(process, now);
         }
     }
 
@@ -248,21 +254,4 @@ impl Carried {
 fn first_frame(read: &mut BytesMut) -> Option<BytesMut> {
     let length = u32::from_be_bytes(*read.first_chunk()?) as usize + 4;
     (read.len() >= length).then(|| read.split_to(length))
-}
-
-/// The partition numbers that a Produce request writes to, in whatever topic.
-fn partitions(frame: &[u8]) -> Vec<i32> {
-    const FLEXIBLE_SINCE: i16 = 9;
-    let mut rest = Bytes::copy_from_slice(frame);
-    // Length, API.
-    rest.advance(6);
-    let version = rest.get_i16();
-    rest.advance(4);
-    let client_id = rest.get_i16().max(0);
-    rest.advance(client_id as usize + usize::from(version >= FLEXIBLE_SINCE));
-    let Ok(request) = ProduceRequest::decode(&mut rest, version) else {
-        return Vec::new();
-    };
-    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
-    partitions.map(|partition| partition.index).collect()
 }

@@ -28,6 +28,7 @@ mod producer;
 mod trace;
 mod watch;
 mod world;
+mod writes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -68,6 +69,7 @@ pub fn situations() -> Vec<&'static str> {
         "processor ended by an error",
         "record possibly written",
         owners::HELD_BACK,
+        history::CROSSED,
         "replay",
     ];
     all.extend(plan::Trouble::ALL.map(plan::Trouble::name));

@@ -12,6 +12,7 @@ use super::chance::Chance;
 use super::owners::Owners;
 use super::plan::LinkRates;
 use super::trace::Trace;
+use super::writes::Writes;
 
 /// The direction of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +47,8 @@ pub(super) struct Network {
     pub(super) trace: Trace,
     /// Who owned which partition when.
     pub(super) owners: Owners,
+    /// Who wrote what.
+    pub(super) writes: Writes,
     request_timeout: Duration,
     state: Mutex<State>,
     changed: Notify,
@@ -105,6 +108,7 @@ impl Network {
         Arc::new(Network {
             trace,
             owners: Owners::default(),
+            writes: Writes::default(),
             request_timeout,
             state: Mutex::new(State {
                 chance: Chance::new(seed, 2),

@@ -1,14 +1,13 @@
 //! Who owned which partition when, and which writes of former owners the network held back for too long.
 //!
 //! Without transactions nobody can refuse what a former owner wrote while it was the owner and what then lay in the network until
-//! its successor was at work: at-least-once has no fence there. Such a write is no violation, and what follows from it in its
-//! partition is none either. What a former owner *sends* after its successor began is one, and stays one. The same holds of a process that regains a partition: its successor is itself.
+//! its successor was at work: at-least-once has no fence there. Such a record is no violation, and the successor need not know of
+//! it; the checker is told which records they are and excuses nothing else. What a former owner *sends* after its successor began
+//! is a violation. The same holds of a process that regains a partition: its successor is itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use super::trace::Trace;
 
 /// A situation.
 pub(super) const HELD_BACK: &str = "write of a former owner held back by the network";
@@ -19,38 +18,57 @@ pub(super) struct Owners {
     state: Mutex<State>,
 }
 
+/// A process' time as the owner of a partition. It begins when the process opens the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ownership {
+    /// Counts the ownerships of the partition.
+    pub(super) number: u64,
+    pub(super) process: u64,
+    /// Counts those of this process, from 1.
+    pub(super) nth: i32,
+    pub(super) began: Duration,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    /// By partition: when which process opened its store.
-    begun: BTreeMap<i32, Vec<(Duration, u64)>>,
-    late: BTreeSet<i32>,
+    by_partition: BTreeMap<i32, Vec<Ownership>>,
 }
 
 impl Owners {
-    /// A process opened the store of a partition: it is the owner.
-    pub(super) fn begun(&self, process: u64, partition: i32, now: Duration) {
-        self.lock().begun.entry(partition).or_default().push((now, process));
-    }
-
-    /// Records of a process for these partition numbers, sent at `sent_at`, reach a broker now.
-    pub(super) fn delivered(&self, process: u64, sent_at: Duration, partitions: &[i32], trace: &Trace) {
+    /// A process opened the store of a partition: it is the owner. How often it was so far.
+    pub(super) fn begun(&self, process: u64, partition: i32, now: Duration) -> i32 {
         let mut state = self.lock();
-        let State { begun, late } = &mut *state;
-        for (partition, owners) in begun.iter().filter(|(number, _)| partitions.contains(number)) {
-            let owned = owners.iter().any(|(_, owner)| *owner == process);
-            let held_back = owners.iter().any(|(at, _)| *at > sent_at);
-            if owned && held_back && late.insert(*partition) {
-                trace.met(HELD_BACK);
-                trace.event(format_args!(
-                    "partition {partition}: a write of process {process} comes too late to be refused"
-                ));
-            }
-        }
+        let ownerships = state.by_partition.entry(partition).or_default();
+        let earlier = ownerships.iter().filter(|ownership| ownership.process == process);
+        let nth = earlier.count() as i32 + 1;
+        ownerships.push(Ownership {
+            number: ownerships.len() as u64,
+            process,
+            nth,
+            began: now,
+        });
+        nth
     }
 
-    /// Whether the network held back a write of a former owner of the partition.
-    pub(super) fn had_late_writes(&self, partition: i32) -> bool {
-        self.lock().late.contains(&partition)
+    /// The ownership with a number.
+    pub(super) fn at(&self, partition: i32, number: u64) -> Option<Ownership> {
+        let state = self.lock();
+        state.by_partition.get(&partition)?.get(number as usize).copied()
+    }
+
+    /// The ownership in which a process sent something at `at`; the last of its own if that was later.
+    pub(super) fn sender(&self, process: u64, partition: i32, at: Duration) -> Option<Ownership> {
+        let state = self.lock();
+        let ownerships = state.by_partition.get(&partition)?;
+        let own = ownerships.iter().rev().filter(|ownership| ownership.process == process);
+        own.copied().find(|ownership| ownership.began <= at)
+    }
+
+    /// Whose the partition is by now, if that began after `sent_at`.
+    pub(super) fn begun_since(&self, partition: i32, sent_at: Duration) -> Option<Ownership> {
+        let state = self.lock();
+        let latest = state.by_partition.get(&partition)?.last()?;
+        (latest.began > sent_at).then_some(*latest)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -4,13 +4,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::disk::Image;
 use super::life::Life;
 use super::network::Network;
+use super::owners;
 use super::trace::Trace;
+use super::world::CHANGELOG;
+use super::writes;
 use crate::broker::EmbeddedBroker;
 use crate::checker::{Callback, Log, Sent};
 
@@ -27,7 +31,7 @@ pub(super) struct Watch {
 struct State {
     callbacks: BTreeMap<i32, Vec<Callback>>,
     sent: Vec<Sent>,
-    /// How often each process opened each partition's store: its ownerships.
+    /// How often each process has owned each partition.
     ownerships: HashMap<(u64, i32), i32>,
     /// Each state that a store was brought into.
     images: Vec<ImageSeen>,
@@ -55,10 +59,36 @@ impl Watch {
 
     /// A process opened the store of a partition: it owns it.
     pub(super) fn owned(&self, life: &Life, partition: i32) {
-        self.network.owners.begun(life.number, partition, self.trace.elapsed());
+        let nth = self.network.owners.begun(life.number, partition, self.trace.elapsed());
         self.trace
             .event(format_args!("{} owns partition {partition}", life.name));
-        *self.lock().ownerships.entry((life.number, partition)).or_default() += 1;
+        self.lock().ownerships.insert((life.number, partition), nth);
+    }
+
+    /// A Produce request of a process, sent at `sent_at`, reaches a broker.
+    pub(super) fn written(&self, life: &Life, sent_at: Duration, frame: &[u8]) {
+        for batch in writes::produced(frame) {
+            let (of, partition) = (&self.network.owners, batch.partition);
+            // Those who own nothing write no changelog.
+            let Some(sender) = of.sender(life.number, partition, sent_at) else {
+                continue;
+            };
+            let successor = of.begun_since(partition, sent_at);
+            if successor.is_some() {
+                self.trace.met(owners::HELD_BACK);
+                self.trace.event(format_args!(
+                    "a write of {} to partition {partition} comes too late to be refused",
+                    life.name
+                ));
+            }
+            let held_back = successor.map(|until| (self.log_end(CHANGELOG, partition), until));
+            self.network.writes.arrived(&batch, sender, held_back);
+        }
+    }
+
+    fn log_end(&self, topic: &str, partition: i32) -> i64 {
+        let offsets = self.broker.offsets(topic, partition);
+        offsets.map_or(0, |offsets| offsets.log_end)
     }
 
     /// A callback is called. Whether the process lives to do it.
@@ -90,10 +120,7 @@ impl Watch {
             life.name,
             image.rows.len()
         ));
-        let end = self
-            .broker
-            .offsets(topic, *partition)
-            .map_or(0, |offsets| offsets.log_end);
+        let end = self.log_end(topic, *partition);
         if checkpoint > end {
             self.trace.violation(format!(
                 "V08 {} stores {topic}-{partition} up to {checkpoint}, the log ends at {end}",

@@ -134,6 +134,7 @@ impl World {
         let link = Link {
             life: Arc::clone(life),
             network: Arc::clone(&self.network),
+            watch: Arc::clone(&self.watch),
             brokers: self.watch.broker.connector(),
         };
         Client::with_connector(config, Arc::new(link))

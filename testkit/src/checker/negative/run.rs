@@ -303,6 +303,7 @@ fn append(to: &mut Vec<LogRecord>, key: &Bytes, value: Option<Bytes>, (producer_
             epoch: 0,
             sequence: *sequence,
         }),
+        origin: None,
     });
     *sequence += 1;
 }
