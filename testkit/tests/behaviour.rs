@@ -99,6 +99,7 @@ on_each_cluster! {
         sent_records_are_written_once_and_in_order,
     }
     fetch: {
+        a_batch_larger_than_any_answer_may_be_fails_its_partition_and_no_other,
         a_batch_larger_than_the_limit_is_delivered,
         a_paused_partition_rests_until_it_is_resumed,
         a_reader_that_starts_at_the_end_is_told_so_by_an_empty_batch,

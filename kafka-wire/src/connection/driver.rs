@@ -279,7 +279,7 @@ fn arm(shared: &Shared) -> Instant {
 
 /// Gives every complete frame to its waiter.
 fn deliver(shared: &Shared, frames: &mut FrameReader) -> Result<(), CallError> {
-    while let Some(frame) = frames.next_frame().map_err(|bad| bad_frame(&bad))? {
+    while let Some(frame) = frames.next_frame().map_err(|bad| refused(&bad))? {
         let mut state = shared.lock();
         let answer = state.in_flight.handle_frame(now(), frame);
         let finished = state.released && state.in_flight.is_empty();
@@ -333,6 +333,7 @@ fn on_timer(shared: &Shared) {
 fn disconnected(reason: &CallError, written: bool) -> CallError {
     let kind = match reason.kind {
         CallErrorKind::Protocol | CallErrorKind::NotKafka(_) | CallErrorKind::Closed => reason.kind,
+        CallErrorKind::ResponseTooLarge { .. } if written => reason.kind,
         _ => CallErrorKind::Disconnected { written },
     };
     let error = CallError::new(kind, reason.text()).with_written(written);
@@ -350,6 +351,17 @@ fn bad_frame(bad: &BadFrame) -> CallError {
     match bad {
         BadFrame::NotKafka(what) => CallError::new(CallErrorKind::NotKafka(what), ""),
         BadFrame::Length { .. } => CallError::new(CallErrorKind::Protocol, bad.to_string()),
+    }
+}
+
+/// As above, once the handshake has shown that the peer is a broker.
+fn refused(bad: &BadFrame) -> CallError {
+    match *bad {
+        BadFrame::Length { claimed, allowed } if claimed >= 0 => {
+            let (bytes, limit) = (claimed as usize, allowed);
+            CallError::new(CallErrorKind::ResponseTooLarge { bytes, limit }, "")
+        }
+        _ => bad_frame(bad),
     }
 }
 

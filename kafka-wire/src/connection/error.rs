@@ -35,8 +35,15 @@ pub enum CallErrorKind {
     },
     /// The broker speaks no version of this API that we speak.
     Unsupported,
-    /// The peer broke the protocol: malformed, mismatched or oversized.
+    /// The peer broke the protocol: malformed or mismatched.
     Protocol,
+    /// The answer is larger than any that is accepted (`connection.max_response_bytes`); it was not read, and the connection ended.
+    ResponseTooLarge {
+        /// Bytes of the answer, as its length claims.
+        bytes: usize,
+        /// Bytes accepted.
+        limit: usize,
+    },
     /// Whatever listens there is not a Kafka broker (or not on this port): the name of what it seems to be.
     NotKafka(&'static str),
     /// The broker answered with this error code.
@@ -50,7 +57,9 @@ impl CallError {
     pub fn new(kind: CallErrorKind, text: impl Into<Arc<str>>) -> Self {
         let possibly_written = matches!(
             kind,
-            CallErrorKind::Disconnected { written: true } | CallErrorKind::Protocol
+            CallErrorKind::Disconnected { written: true }
+                | CallErrorKind::Protocol
+                | CallErrorKind::ResponseTooLarge { .. }
         );
         Self {
             kind,
@@ -121,10 +130,10 @@ impl CallError {
 
     /// Whether the trouble lies between us and the broker, so that another attempt, perhaps elsewhere, makes sense.
     pub fn is_transport(&self) -> bool {
-        use CallErrorKind::{Disconnected, NotKafka, Protocol, Timeout, Unreachable};
+        use CallErrorKind::{Disconnected, NotKafka, Protocol, ResponseTooLarge, Timeout, Unreachable};
         matches!(
             self.kind,
-            Unreachable | Timeout | Disconnected { .. } | Protocol | NotKafka(_)
+            Unreachable | Timeout | Disconnected { .. } | Protocol | ResponseTooLarge { .. } | NotKafka(_)
         )
     }
 }
@@ -166,6 +175,7 @@ impl CallErrorKind {
             Self::NotKafka(_) => "check host and port",
             Self::Disconnected { .. } => "the broker's log tells if it was the one who closed it",
             Self::Protocol => "check that nothing but a Kafka broker answers at that address, and the versions of both",
+            Self::ResponseTooLarge { .. } => "raise connection.max_response_bytes",
             Self::Refused(_) | Self::Closed => "",
         }
     }
@@ -180,6 +190,9 @@ impl fmt::Display for CallErrorKind {
             Self::Disconnected { written: false } => f.write_str("connection lost before the request was sent"),
             Self::Unsupported => f.write_str("no common version"),
             Self::Protocol => f.write_str("protocol violated by the peer"),
+            Self::ResponseTooLarge { bytes, limit } => {
+                write!(f, "the answer has {bytes} bytes, more than the {limit} accepted")
+            }
             Self::NotKafka(what) => write!(f, "not a Kafka broker but {what}"),
             Self::Refused(code) => write!(f, "refused with {code}"),
             Self::Closed => f.write_str("the client is closed"),

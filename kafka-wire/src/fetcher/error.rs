@@ -52,7 +52,7 @@ pub enum FetchErrorKind {
     Corrupt(BatchError),
     /// The next batch alone is larger than any response we accept.
     BatchTooLarge {
-        /// Bytes of the batch.
+        /// Bytes of the batch, or of a response that holds nothing else.
         bytes: usize,
         /// Bytes accepted.
         limit: usize,
@@ -125,7 +125,7 @@ impl fmt::Display for FetchErrorKind {
             ),
             Self::BatchTooLarge { bytes, limit } => write!(
                 f,
-                "the next batch has {bytes} bytes, more than the {limit} accepted; raise connection.max_response_bytes"
+                "the next batch takes {bytes} bytes, more than the {limit} accepted; raise connection.max_response_bytes"
             ),
             Self::Call(error) => error.fmt(f),
         }

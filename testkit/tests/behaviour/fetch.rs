@@ -8,7 +8,8 @@ use kafka_protocol::protocol::StrBytes;
 use kafka_wire::admin::NewTopic;
 use kafka_wire::rpc::ConnectionClass;
 use kafka_wire::{
-    FetchError, FetchErrorKind, Fetcher, FetcherConfig, OffsetReset, PartitionFetch, StartOffset, TopicPartition,
+    Client, ClientConfig, FetchError, FetchErrorKind, Fetcher, FetcherConfig, OffsetReset, PartitionFetch, StartOffset,
+    TopicPartition,
 };
 
 use crate::cluster::{Cluster, Found, eventually, records_of, unique, within};
@@ -198,6 +199,53 @@ pub(crate) async fn a_batch_larger_than_the_limit_is_delivered(cluster: Cluster)
     });
     let mut fetch = read(&fetcher, &topic, StartOffset::Earliest, OffsetReset::Error);
     assert_eq!(values(&mut fetch, 3).await, ["before", &large, "after"]);
+}
+
+/// A broker sends a batch whole, however little was asked for: the answer is refused, and does not say whose batch it holds.
+pub(crate) async fn a_batch_larger_than_any_answer_may_be_fails_its_partition_and_no_other(cluster: Cluster) {
+    let topic = cluster.topic(4, &[]).await;
+    let large = "x".repeat(100_000);
+    for partition in 0..4 {
+        cluster.write(&topic, partition, numbers(0..50)).await;
+        if partition == 2 {
+            cluster.write(&topic, partition, [&large]).await;
+        }
+        cluster.write(&topic, partition, numbers(50..60)).await;
+    }
+    let mut config = ClientConfig::new(cluster.bootstrap().to_vec());
+    config.connection.max_response_bytes = 32 << 10;
+    let fetcher = Fetcher::new(Client::new(config).unwrap(), FetcherConfig::default()).unwrap();
+    let read = |partition| {
+        let partition = TopicPartition::new(&*topic, partition);
+        fetcher.fetch(partition, StartOffset::Earliest, OffsetReset::Error)
+    };
+    let [mut a, mut b, mut stuck, mut c] = [0, 1, 2, 3].map(read);
+    assert_eq!(values(&mut stuck, 50).await, numbers(0..50));
+    let error = error(&mut stuck).await;
+    let FetchErrorKind::BatchTooLarge { bytes, limit } = error.kind else {
+        panic!("{error}");
+    };
+    assert!((100_000..101_000).contains(&bytes), "{bytes}");
+    assert_eq!((error.offset, limit), (50, 32 << 10));
+    let text = error.to_string();
+    let partition = format!("{topic}-2 at offset 50 from 127.0.0.1:");
+    for part in [
+        &*partition,
+        &bytes.to_string(),
+        "32768",
+        "connection.max_response_bytes",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(
+        within("the end", stuck.next()).await.is_none(),
+        "something after the error"
+    );
+    for (partition, fetch) in [(0, &mut a), (1, &mut b), (3, &mut c)] {
+        assert_eq!(values(fetch, 60).await, numbers(0..60));
+        cluster.write(&topic, partition, ["new"]).await;
+        assert_eq!(values(fetch, 1).await, ["new"]);
+    }
 }
 
 pub(crate) async fn a_reader_that_starts_at_the_end_is_told_so_by_an_empty_batch(cluster: Cluster) {

@@ -42,6 +42,10 @@ impl Schedule {
                 }
                 return;
             }
+            (CallErrorKind::ResponseTooLarge { bytes, limit }, Kind::Fetch { .. }) => {
+                let ids: Vec<u64> = asked.map(|asked| asked.id).collect();
+                return self.handle_too_large(now, request, &ids, (bytes, limit));
+            }
             _ => {}
         }
         let node = self.nodes.entry(request.node).or_insert_with(Node::new);
@@ -59,6 +63,30 @@ impl Schedule {
         self.events.extend(topics.into_iter().map(|topic| Event::LookUp {
             topic: Arc::clone(topic),
         }));
+    }
+
+    /// The answer was too large to be read. Asked twice: one partition is given up only if what its length claimed was no accident.
+    fn handle_too_large(&mut self, now: Instant, request: &Request, ids: &[u64], (bytes, limit): (usize, usize)) {
+        let node = self.nodes.entry(request.node).or_insert_with(Node::new);
+        node.backoff.handle_failure(now, &mut self.jitter);
+        node.paused_until = Some(now + node.backoff.pause(now));
+        warn!(
+            broker = request.node,
+            partitions = ids.len(),
+            bytes,
+            limit,
+            "an answer is too large, asking one by one"
+        );
+        for &id in ids {
+            match self.slots.get_mut(&id) {
+                Some(slot) if slot.alone => {
+                    let outcome = slot.position.fail(FetchErrorKind::BatchTooLarge { bytes, limit });
+                    self.act(id, Some(request.node), outcome);
+                }
+                Some(slot) => slot.alone = true,
+                None => {}
+            }
+        }
     }
 
     /// An answer came. `silent` are the places of partitions that still waited for one.
@@ -135,6 +163,7 @@ impl Schedule {
         if slot.position.offset() != offset {
             return Outcome::Go;
         }
+        slot.alone = false;
         let scan = scan(&fetched.records, offset);
         match scan.trouble {
             Some(Trouble::Corrupt(error)) => return slot.position.fail(FetchErrorKind::Corrupt(error)),
@@ -221,7 +250,7 @@ impl Schedule {
         );
         if leader != former {
             // Whoever does not lead any more has no say, and may be long in saying so.
-            slot.asked_in = None;
+            (slot.asked_in, slot.alone) = (None, false);
             slot.position.handle_leader(leader);
         }
         if leader.is_some() || slot.position.next_timeout().is_some() {
@@ -249,7 +278,7 @@ impl Schedule {
             }
             Outcome::Jumped(from) => {
                 // What was known of the place it left, and told to its reader, says nothing about the new one.
-                (slot.caught_up, slot.end_told, slot.needs) = (false, false, None);
+                (slot.caught_up, slot.end_told, slot.needs, slot.alone) = (false, false, None, false);
                 slot.is_new = true;
                 let (partition, to) = (&slot.topic_partition, slot.position.offset());
                 warn!(%partition, from, to, "the log does not have the offset; jumped, as the reset policy says");

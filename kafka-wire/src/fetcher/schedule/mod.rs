@@ -12,6 +12,9 @@
 //! ready while that one waits at the broker takes the Short one at once and comes back to the Long one when it has read up to the
 //! end. A partition whose buffer is full, or that is paused, stays behind and holds nobody up. Partitions are asked for in the
 //! order in which they were served longest ago, because brokers fill a response from the front.
+//!
+//! A broker sends a batch whole, however large it is. An answer that was refused for its size, and not read, does not say whose
+//! batch that is: its partitions are then asked for one by one, and whose answer is refused again cannot be read.
 
 mod answers;
 mod slot;
@@ -142,6 +145,7 @@ impl Schedule {
             caught_up: false,
             turn: 0,
             needs: None,
+            alone: false,
             is_new: true,
             end_told: false,
         };
@@ -335,7 +339,15 @@ impl Schedule {
         wanted
             .records
             .sort_by_key(|id| self.slots.get(id).map_or(0, |slot| slot.turn));
-        let is_new = |id: &u64| self.slots.get(id).is_some_and(|slot| slot.is_new);
+        if let Some(alone) = wanted
+            .records
+            .iter()
+            .position(|id| self.slots.get(id).is_some_and(|slot| slot.alone))
+        {
+            self.changed |= wanted.records.len() > 1;
+            wanted.records = vec![wanted.records[alone]];
+        }
+        let is_new = |id: &u64| self.slots.get(id).is_some_and(|slot| slot.is_new || slot.alone);
         let wait = match wanted.records.iter().any(is_new) {
             true => Duration::ZERO,
             false => wait,
@@ -354,7 +366,16 @@ impl Schedule {
 
     /// What each partition may take of the memory, now that there are so many.
     fn partition_room(&self) -> PartitionRoom {
-        self.config.partition_room(self.memory.limit, self.slots.len())
+        let room = self.config.partition_room(self.memory.limit, self.slots.len());
+        PartitionRoom {
+            max_bytes: room.max_bytes.min(self.response_room()),
+            ..room
+        }
+    }
+
+    /// Bytes of records that fit into an answer that is accepted, with all that surrounds them.
+    fn response_room(&self) -> usize {
+        self.largest_batch - self.largest_batch / 8
     }
 
     /// Takes memory for an answer about those partitions: as much as they may send, as far as there is; at least what the first
@@ -370,7 +391,7 @@ impl Schedule {
         let all = wanted.fold(first, usize::saturating_add);
         // Both lanes of every broker have a part, and as much is left for what readers hold.
         let part = self.memory.limit / (4 * self.nodes.len().max(1));
-        let usual = self.config.max_bytes.min(part);
+        let usual = self.config.max_bytes.min(part).min(self.response_room());
         let left = self.memory.limit.saturating_sub(self.memory.used);
         let most = all.min(usual).min(left).max(first);
         if first > left && (first <= usual || left == 0) {

@@ -30,6 +30,8 @@ pub(super) struct Slot {
     pub(super) turn: u64,
     /// Bytes of its next batch, if a response did not hold them.
     pub(super) needs: Option<usize>,
+    /// An answer with it was refused for its size: until another one comes it is asked for alone.
+    pub(super) alone: bool,
     /// It was never answered where it stands now: its reader waits to hear at least that there is nothing.
     pub(super) is_new: bool,
     /// The reader was told that it has everything.

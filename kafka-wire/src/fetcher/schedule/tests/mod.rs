@@ -6,6 +6,7 @@ mod lanes;
 mod leaders;
 mod positions;
 mod room;
+mod too_large;
 
 use std::time::Duration;
 

@@ -252,19 +252,23 @@ fn a_batch_larger_than_usual_is_asked_for_although_it_exceeds_the_memory_but_onl
     assert_eq!(asked, [large], "enough for one of the two");
 }
 
-#[test]
-fn many_partitions_have_less_room_each_and_more_again_when_others_are_gone() {
+/// One partition may take a good part of the memory, and an answer as much as that.
+fn roomy() -> Fixture {
     let mut f = with_config(|config| {
         config.partition_max_bytes = LIMIT / 4;
         config.partition_buffer_bytes = LIMIT / 2;
     });
+    f.schedule.largest_batch = LIMIT;
+    f
+}
+
+#[test]
+fn many_partitions_have_less_room_each_and_more_again_when_others_are_gone() {
+    let mut f = roomy();
     f.add(0);
     let alone = f.request().partitions[0].max_bytes;
     assert_eq!(alone, LIMIT / 4);
-    let mut f = with_config(|config| {
-        config.partition_max_bytes = LIMIT / 4;
-        config.partition_buffer_bytes = LIMIT / 2;
-    });
+    let mut f = roomy();
     (0..4).for_each(|id| f.add(id));
     let request = f.request();
     assert_eq!(request.partitions[0].max_bytes, LIMIT / 16);
