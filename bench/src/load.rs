@@ -12,7 +12,7 @@ pub(crate) const RECORDS: u64 = 3_000_000;
 /// Keys among them.
 pub(crate) const KEYS: u64 = 100_000;
 const UNIQUE_KEYS: u64 = 1_000_000;
-const PARTITIONS: i32 = 8;
+pub(crate) const PARTITIONS: i32 = 8;
 
 pub(crate) async fn load(args: &Args) -> Result<Outcome, Failure> {
     let client = client(args)?;
@@ -47,6 +47,7 @@ pub(crate) async fn load(args: &Args) -> Result<Outcome, Failure> {
     Ok(Outcome {
         records: written,
         first: None,
+        wall: None,
         note: "topics filled".to_owned(),
     })
 }

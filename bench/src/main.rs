@@ -6,6 +6,7 @@
 //!
 //! `wall_s` counts from the start of the process, `cpu_s` is user and system time of the whole process, `max_rss_mb` its peak.
 
+mod floor;
 mod load;
 mod report;
 mod stream;
@@ -16,7 +17,11 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use kafka_wire::Compression;
 
+use crate::load::ensure_topic;
 use crate::report::Outcome;
+
+/// Where the floors write to.
+const FLOOR: &str = "bench-floor";
 
 /// Runs one workload and prints one JSON line.
 #[derive(Debug, Parser)]
@@ -66,6 +71,10 @@ enum Workload {
     Consume,
     /// Single records, each awaited.
     EmitSync,
+    /// The reads and writes of an earlier `count` of the same group, from bare sockets.
+    Floor,
+    /// The round trips of an earlier `emit-sync`, from a bare socket.
+    FloorSync,
     /// Fills the input topics of the other workloads.
     Load,
 }
@@ -112,12 +121,20 @@ async fn main() -> Result<(), Failure> {
         Workload::Produce => wire::produce(&args).await?,
         Workload::Consume => wire::consume(&args, started).await?,
         Workload::EmitSync => wire::emit_sync(&args).await?,
+        Workload::Floor => {
+            ensure_topic(&wire::client(&args)?, FLOOR, false).await?;
+            floor::count(&args, FLOOR)?
+        }
+        Workload::FloorSync => {
+            ensure_topic(&wire::client(&args)?, FLOOR, false).await?;
+            floor::emit_sync(&args, FLOOR)?
+        }
         Workload::Load => load::load(&args).await?,
     };
     let work = args
         .workload
         .to_possible_value()
         .map_or_else(String::new, |value| value.get_name().to_owned());
-    report::print(&work, &outcome, started.elapsed());
+    report::print(&work, &outcome, outcome.wall.unwrap_or_else(|| started.elapsed()));
     Ok(())
 }

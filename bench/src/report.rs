@@ -8,6 +8,8 @@ pub(crate) struct Outcome {
     pub(crate) records: u64,
     /// Time from the start of the process to the first record.
     pub(crate) first: Option<Duration>,
+    /// What the clock shows, if not the time since the start of the process.
+    pub(crate) wall: Option<Duration>,
     pub(crate) note: String,
 }
 
@@ -25,6 +27,13 @@ pub(crate) fn print(work: &str, outcome: &Outcome, wall: Duration) {
         "note": outcome.note,
     });
     println!("{line}");
+}
+
+/// The usual two.
+pub(crate) fn percentiles(mut micros: Vec<u128>) -> String {
+    micros.sort_unstable();
+    let at = |share: f64| micros.get((micros.len() as f64 * share) as usize).copied().unwrap_or(0);
+    format!("p50 {} us, p99 {} us", at(0.5), at(0.99))
 }
 
 fn round(value: f64) -> f64 {

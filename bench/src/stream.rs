@@ -24,6 +24,7 @@ pub(crate) async fn count(args: &Args, started: Instant) -> Result<Outcome, Fail
     Ok(Outcome {
         records: ends.values().sum::<i64>() as u64,
         first,
+        wall: None,
         note: "group table in redb".to_owned(),
     })
 }
@@ -45,6 +46,7 @@ pub(crate) async fn recover(args: &Args) -> Result<Outcome, Failure> {
     Ok(Outcome {
         records,
         first: None,
+        wall: None,
         note: "group table from its changelog into redb".to_owned(),
     })
 }
@@ -69,6 +71,7 @@ pub(crate) async fn recover_all(args: &Args) -> Result<Outcome, Failure> {
     Ok(Outcome {
         records,
         first: None,
+        wall: None,
         note: "view of unique keys into redb".to_owned(),
     })
 }
@@ -91,6 +94,7 @@ pub(crate) async fn forward(args: &Args, started: Instant) -> Result<Outcome, Fa
     Ok(Outcome {
         records: ends.values().sum::<i64>() as u64,
         first,
+        wall: None,
         note: "to bench-forward-out".to_owned(),
     })
 }

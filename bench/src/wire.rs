@@ -28,6 +28,7 @@ pub(crate) async fn produce(args: &Args) -> Result<Outcome, Failure> {
     Ok(Outcome {
         records,
         first: None,
+        wall: None,
         note: format!("{:?}", args.compression),
     })
 }
@@ -58,6 +59,7 @@ pub(crate) async fn consume(args: &Args, started: Instant) -> Result<Outcome, Fa
     Ok(Outcome {
         records,
         first,
+        wall: None,
         note: format!("checksum {checksum:x}"),
     })
 }
@@ -98,13 +100,12 @@ pub(crate) async fn emit_sync(args: &Args) -> Result<Outcome, Failure> {
     let records = args.records.unwrap_or(2_000);
     let emitter = Emitter::new(client, &topic, Bytes).await?;
     // In a task, as in a service: what awaits on the main thread is woken through the operating system.
-    let mut micros = tokio::spawn(emit_one_by_one(emitter, records)).await??;
-    micros.sort_unstable();
-    let at = |share: f64| micros.get((micros.len() as f64 * share) as usize).copied().unwrap_or(0);
+    let micros = tokio::spawn(emit_one_by_one(emitter, records)).await??;
     Ok(Outcome {
         records,
         first: None,
-        note: format!("p50 {} us, p99 {} us", at(0.5), at(0.99)),
+        wall: None,
+        note: crate::report::percentiles(micros),
     })
 }
 
