@@ -79,6 +79,13 @@ impl App {
         self.try_start(graph, stores).await.unwrap()
     }
 
+    /// Starts an instance that counts, and waits until all its partitions run.
+    pub(crate) async fn running(&self, stores: impl StoreBuilder) -> Running<Int64> {
+        let running = self.start(self.graph(), stores).await;
+        ready(&running).await;
+        running
+    }
+
     pub(crate) async fn try_start<T: Clone>(
         &self,
         graph: GroupGraph<T>,
@@ -158,6 +165,16 @@ impl App {
                     .all(|(number, end)| *end == 0 || committed.get(number) == Some(end))
             })
             .await;
+        }
+    }
+
+    /// Waits until all is committed, when changelog and table must have counted exactly `clicks`.
+    pub(crate) async fn until_counted(&self, running: &Running<Int64>, clicks: &[String]) {
+        self.until_committed().await;
+        let truth = truth(clicks);
+        assert_eq!(self.fold().await, truth);
+        for (user, count) in &truth {
+            assert_eq!(running.get(user).await.unwrap(), Some(*count), "{user}");
         }
     }
 

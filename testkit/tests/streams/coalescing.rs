@@ -28,8 +28,7 @@ pub(crate) async fn a_coalesced_changelog_gets_the_last_value_of_each_interval(c
     let app = App::coalesced(cluster).await;
     let clicks = clicks(20_000, 50);
     app.click(&clicks).await;
-    let running = app.start(app.graph(), app.redb("one")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("one")).await;
     app.until_committed().await;
     assert_eq!(app.fold().await, truth(&clicks));
     let written = written(&app).await;
@@ -43,8 +42,7 @@ pub(crate) async fn a_coalesced_changelog_gets_the_last_value_of_each_interval(c
     stop(running).await;
     app.check_prefix(&app.state.join("one")).await;
     // What was stored is all that was written: nothing is recovered, and counting goes on from there.
-    let running = app.start(app.graph(), app.redb("one")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("one")).await;
     assert_eq!(crate::app::recovered(&running).await, 0);
     app.click(&clicks[..50]).await;
     app.until_committed().await;
@@ -114,8 +112,7 @@ pub(crate) async fn a_killed_process_with_a_coalesced_changelog_loses_nothing(cl
 pub(crate) async fn two_members_that_hand_over_coalesced_tables_count_exactly(cluster: Cluster) {
     let app = App::coalesced(cluster).await;
     let clicks = clicks(6_000, 40);
-    let first = app.start(app.graph(), app.redb("first")).await;
-    ready(&first).await;
+    let first = app.running(app.redb("first")).await;
     app.click(&clicks[..2_000]).await;
     let second = app.start(app.graph(), app.redb("second")).await;
     app.click(&clicks[2_000..4_000]).await;

@@ -95,8 +95,7 @@ pub(crate) async fn a_compacted_changelog_gives_the_same_table(cluster: Cluster)
     let app = App::new(cluster).await;
     let clicks = clicks(2000, 50);
     app.click(&clicks[..1900]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     // While its owner is at work.
     for partition in 0..PARTITIONS {
@@ -110,8 +109,7 @@ pub(crate) async fn a_compacted_changelog_gives_the_same_table(cluster: Cluster)
     stop(running).await;
     let truth = truth(&clicks);
     assert_eq!(app.fold().await, truth);
-    let running = app.start(app.graph(), Memory::new()).await;
-    ready(&running).await;
+    let running = app.running(Memory::new()).await;
     let read = recovered(&running).await;
     assert!(
         (50..=200).contains(&read),

@@ -10,8 +10,7 @@ pub(crate) async fn counts_are_exact_in_table_view_changelog_and_offsets(cluster
     let app = App::new(cluster).await;
     let clicks = clicks(2000, 50);
     app.click(&clicks[..700]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     let view = app.view().await;
     app.click(&clicks[700..]).await;
     app.until_committed().await;
@@ -40,8 +39,7 @@ pub(crate) async fn a_table_in_memory_counts_as_exactly_and_is_recovered_at_each
     let clicks = clicks(2000, 50);
     for (round, part) in clicks.chunks(1000).enumerate() {
         app.click(part).await;
-        let running = app.start(app.graph(), Memory::new()).await;
-        ready(&running).await;
+        let running = app.running(Memory::new()).await;
         assert_eq!(recovered(&running).await, round as u64 * 1000);
         app.until_committed().await;
         let truth = truth(&clicks[..(round + 1) * 1000]);
@@ -58,8 +56,7 @@ pub(crate) async fn a_restart_goes_on_where_it_stopped_and_recovers_nothing(clus
     let clicks = clicks(900, 30);
     for round in 0..3 {
         app.click(&clicks[round * 300..][..300]).await;
-        let running = app.start(app.graph(), app.redb("a")).await;
-        ready(&running).await;
+        let running = app.running(app.redb("a")).await;
         assert_eq!(recovered(&running).await, 0, "round {round}: the store had everything");
         app.until_committed().await;
         assert_eq!(
@@ -76,21 +73,14 @@ pub(crate) async fn without_its_state_everything_is_recovered(cluster: Cluster) 
     let app = App::new(cluster).await;
     let clicks = clicks(600, 30);
     app.click(&clicks[..300]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     stop(running).await;
     std::fs::remove_dir_all(&app.state).unwrap();
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     assert_eq!(recovered(&running).await, 300);
     app.click(&clicks[300..]).await;
-    app.until_committed().await;
-    let truth = truth(&clicks);
-    assert_eq!(app.fold().await, truth);
-    for (user, count) in &truth {
-        assert_eq!(running.get(user).await.unwrap(), Some(*count), "{user}");
-    }
+    app.until_counted(&running, &clicks).await;
     stop(running).await;
 }
 
@@ -131,8 +121,7 @@ pub(crate) async fn a_view_answers_only_once_it_has_recovered(cluster: Cluster) 
     let app = App::new(cluster).await;
     let clicks = clicks(3000, 40);
     app.click(&clicks).await;
-    let running = app.start(app.graph(), Memory::new()).await;
-    ready(&running).await;
+    let running = app.running(Memory::new()).await;
     app.until_committed().await;
     let view = app.view().await;
     // Either it says that it is not ready, or it is and the answer is right.

@@ -122,8 +122,7 @@ async fn written_but_not_committed(app: &App) -> i64 {
 pub(crate) async fn when_one_of_two_processes_is_killed_the_other_goes_on_from_its_commits(cluster: Cluster) {
     let app = App::new(cluster).await;
     let clicks = clicks(3000, 60);
-    let survivor = app.start(app.graph(), app.redb("survivor")).await;
-    ready(&survivor).await;
+    let survivor = app.running(app.redb("survivor")).await;
     let mut instance = Instance::start(&app, &app.state.join("killed"));
     let shared = async || survivor.stats().await.unwrap().partitions.len() == PARTITIONS as usize / 2;
     eventually("an even share", shared).await;

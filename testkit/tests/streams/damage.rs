@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use goka_core::storage::StoreBuilder;
 use storage_redb::StorageBackend;
 
-use crate::app::{App, PARTITIONS, clicks, ready, stop, truth};
+use crate::app::{App, PARTITIONS, clicks, stop};
 use crate::cluster::{Cluster, eventually, within};
 
 /// The store files of the group's table.
@@ -32,8 +32,7 @@ pub(crate) async fn damaged_files_are_set_aside_and_rebuilt(cluster: Cluster) {
     let app = App::new(cluster).await;
     let clicks = clicks(800, 100);
     app.click(&clicks[..400]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     stop(running).await;
     let mut damaged: Vec<_> = files(&app)
@@ -56,14 +55,8 @@ pub(crate) async fn damaged_files_are_set_aside_and_rebuilt(cluster: Cluster) {
     file.write_all(&vec![0xa5; length as usize - 64]).unwrap();
     drop(file);
     app.click(&clicks[400..]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
-    app.until_committed().await;
-    let truth = truth(&clicks);
-    assert_eq!(app.fold().await, truth);
-    for (user, count) in &truth {
-        assert_eq!(running.get(user).await.unwrap(), Some(*count), "{user}");
-    }
+    let running = app.running(app.redb("a")).await;
+    app.until_counted(&running, &clicks).await;
     stop(running).await;
     let aside = files(&app)
         .into_iter()
@@ -135,8 +128,7 @@ pub(crate) async fn a_full_disk_ends_the_run_and_names_the_file_and_loses_nothin
         })
     };
     app.click(&clicks[..400]).await;
-    let running = app.start(app.graph(), stores()).await;
-    ready(&running).await;
+    let running = app.running(stores()).await;
     app.until_committed().await;
     full.store(true, Ordering::SeqCst);
     app.click(&clicks[400..800]).await;
@@ -152,14 +144,8 @@ pub(crate) async fn a_full_disk_ends_the_run_and_names_the_file_and_loses_nothin
     assert!(error.contains(".redb") && error.contains("space"), "{error}");
     full.store(false, Ordering::SeqCst);
     app.click(&clicks[800..]).await;
-    let running = app.start(app.graph(), stores()).await;
-    ready(&running).await;
-    app.until_committed().await;
-    let truth = truth(&clicks);
-    assert_eq!(app.fold().await, truth);
-    for (user, count) in &truth {
-        assert_eq!(running.get(user).await.unwrap(), Some(*count), "{user}");
-    }
+    let running = app.running(stores()).await;
+    app.until_counted(&running, &clicks).await;
     stop(running).await;
     app.check_prefix(&app.state.join("a")).await;
     assert!(
@@ -172,8 +158,7 @@ pub(crate) async fn a_full_disk_ends_the_run_and_names_the_file_and_loses_nothin
 pub(crate) async fn a_directory_serves_one_instance(cluster: Cluster) {
     let app = App::new(cluster).await;
     app.click(["amy"]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     let other = app.redb("a");
     let name = goka_core::storage::StoreName {
         owner: "other",

@@ -39,8 +39,7 @@ async fn ends_at_the_fourth(app: &App, error: &RunError) {
         .collect();
     assert_eq!(committed, [(partition, 3)], "committed after: {text}");
     assert_eq!(app.fold().await, [("amy".to_owned(), 3)].into());
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     assert_eq!(running.get("amy").await.unwrap(), Some(5));
     stop(running).await;

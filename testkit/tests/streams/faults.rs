@@ -13,8 +13,7 @@ use crate::cluster::{Cluster, eventually, within};
 /// I2: offsets wait for what their records wrote.
 pub(crate) async fn nothing_is_committed_before_its_effects_are_acknowledged(cluster: Cluster) {
     let app = App::new(cluster).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     let clicks = clicks(200, 30);
     let faults = app.cluster.broker().faults();
@@ -81,8 +80,7 @@ pub(crate) async fn topics_just_created_are_waited_for(cluster: Cluster) {
 /// I3: a member that cannot reach its group stops by itself when its session may be over, although everything else works.
 pub(crate) async fn without_heartbeats_nothing_is_written_after_the_session(cluster: Cluster) {
     let app = App::new(cluster).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     let clicks = clicks(400, 30);
     app.click(&clicks[..100]).await;
     app.until_committed().await;
@@ -121,8 +119,7 @@ pub(crate) async fn without_heartbeats_nothing_is_written_after_the_session(clus
 pub(crate) async fn crashing_brokers_and_moving_leaders_lose_nothing(cluster: Cluster) {
     let app = App::new(cluster).await;
     let clicks = clicks(4000, 60);
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     let emitting = async {
         for part in clicks.chunks(100) {
             app.click(part).await;
@@ -169,8 +166,7 @@ pub(crate) async fn a_table_whose_creation_was_not_answered_is_used(cluster: Clu
     // The first request is lost with its connection, the second one is obeyed and its answer lost.
     faults.inject(Fault::new(Api::CreateTopics).cut());
     faults.inject(Fault::new(Api::CreateTopics).cut_before_answer());
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     assert_eq!(faults.pending(), 0);
     let clicks = clicks(100, 10);
     app.click(&clicks).await;

@@ -20,8 +20,7 @@ pub(crate) async fn a_processor_may_be_stopped_before_it_is_ready(cluster: Clust
     }
     // Each left the group and its directory in order, so that the next neither waits nor repeats.
     let since = Instant::now();
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     assert!(
         since.elapsed() < quick().session_timeout,
         "ready after {:?}",
@@ -36,15 +35,13 @@ pub(crate) async fn a_dropped_processor_ends_in_order(cluster: Cluster) {
     let app = App::new(cluster).await;
     let clicks = clicks(400, 20);
     app.click(&clicks[..200]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     let stopper = running.stopper();
     drop(running);
     stopper.stop();
     app.click(&clicks[200..]).await;
-    let everywhere = app.start(app.graph(), app.redb("b")).await;
-    ready(&everywhere).await;
+    let everywhere = app.running(app.redb("b")).await;
     app.until_committed().await;
     assert_eq!(app.counts().await, truth(&clicks));
     stop(everywhere).await;
@@ -172,8 +169,7 @@ pub(crate) async fn a_stop_ends_although_no_broker_answers(cluster: Cluster) {
     let app = App::new(cluster).await;
     let clicks = clicks(600, 30);
     app.click(&clicks[..300]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     let (faults, nodes) = (app.cluster.broker().faults(), app.cluster.broker().nodes().to_vec());
     for node in &nodes {
@@ -191,8 +187,7 @@ pub(crate) async fn a_stop_ends_although_no_broker_answers(cluster: Cluster) {
     faults.clear();
     app.check_prefix(&app.state.join("a")).await;
     app.click(&clicks[300..]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     assert_eq!(app.counts().await, truth(&clicks));
     stop(running).await;

@@ -25,8 +25,7 @@ pub(crate) async fn members_that_come_and_go_leave_the_counts_exact(cluster: Clu
         }
     };
     let members = async {
-        let first = app.start(app.graph(), app.redb("first")).await;
-        ready(&first).await;
+        let first = app.running(app.redb("first")).await;
         assert_eq!(running_partitions(&first).await, PARTITIONS as usize);
         let second = app.start(app.graph(), app.redb("second")).await;
         let shared = async || (running_partitions(&first).await, running_partitions(&second).await) == (half, half);

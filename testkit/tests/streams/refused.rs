@@ -102,8 +102,7 @@ pub(crate) async fn a_record_that_its_topic_refuses_ends_the_run_before_it_is_co
 
 pub(crate) async fn a_row_that_does_not_decode_ends_the_run_and_names_the_record(cluster: Cluster) {
     let app = five_clicks(cluster).await;
-    let started = app.start(app.graph(), app.redb("a")).await;
-    ready(&started).await;
+    let started = app.running(app.redb("a")).await;
     app.until_committed().await;
     stop(started).await;
     let foreign = within("an emitter", Emitter::new(app.cluster.new_client(), &app.table, Utf8)).await;
@@ -125,8 +124,7 @@ pub(crate) async fn a_row_that_does_not_decode_ends_the_run_and_names_the_record
     within("an acknowledgement", foreign.unwrap().emit_sync("amy", &5))
         .await
         .unwrap();
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     assert_eq!(running.get("amy").await.unwrap(), Some(6));
     stop(running).await;
@@ -135,8 +133,7 @@ pub(crate) async fn a_row_that_does_not_decode_ends_the_run_and_names_the_record
 /// Embedded only: records are deleted on command.
 pub(crate) async fn input_that_is_gone_before_it_was_read_ends_the_run_unless_it_may_be_skipped(cluster: Cluster) {
     let app = five_clicks(cluster).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     stop(running).await;
     app.click(["amy", "amy", "amy", "amy"]).await;

@@ -10,8 +10,7 @@ use crate::cluster::{Cluster, eventually, within};
 /// Counts `clicks` to the end and stops.
 async fn count<'a>(app: &App, clicks: &'a [String]) -> &'a [String] {
     app.click(clicks).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     stop(running).await;
     clicks
@@ -45,8 +44,7 @@ pub(crate) async fn a_table_topic_that_was_made_anew_makes_the_store_start_anew(
     count(&app, &clicks[..200]).await;
     make_anew(&app).await;
     app.click(&clicks[200..]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     // The old rows are nobody's any more: what the store had went with the topic that it copied.
     assert_eq!(app.fold().await, truth(&clicks[200..]));
@@ -67,8 +65,7 @@ pub(crate) async fn a_longer_successor_of_the_table_topic_is_not_taken_for_it(cl
         drop(emitter.emit(other, &1).unwrap());
     }
     within("the last acknowledgement", emitter.finish()).await.unwrap();
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     table_is_the_fold(&app, &running, &clicks).await;
     table_is_the_fold(&app, &running, &others).await;
     app.click(&clicks[200..]).await;
@@ -81,8 +78,7 @@ pub(crate) async fn a_foreign_write_is_noticed_and_counts(cluster: Cluster) {
     let app = App::new(cluster).await;
     let clicks = clicks(300, 20);
     app.click(&clicks[..200]).await;
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     app.until_committed().await;
     let foreign = within("an emitter", Emitter::new(app.cluster.new_client(), &app.table, Int64))
         .await
@@ -114,8 +110,7 @@ pub(crate) async fn a_foreign_write_is_noticed_and_counts(cluster: Cluster) {
     table_is_the_fold(&app, &running, &clicks).await;
     stop(running).await;
     // The store on disk has it too.
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     assert_eq!(
         (recovered(&running).await, running.get("nobody").await.unwrap()),
         (0, Some(1000))
@@ -131,8 +126,7 @@ pub(crate) async fn a_log_that_begins_past_the_checkpoint_makes_the_store_start_
     count(&app, &clicks[..200]).await;
     // Somebody else counts on, far beyond what the first store has seen; then the log's beginning goes.
     app.click(&clicks[200..400]).await;
-    let other = app.start(app.graph(), app.redb("b")).await;
-    ready(&other).await;
+    let other = app.running(app.redb("b")).await;
     app.until_committed().await;
     stop(other).await;
     for partition in 0..PARTITIONS {
@@ -144,8 +138,7 @@ pub(crate) async fn a_log_that_begins_past_the_checkpoint_makes_the_store_start_
     }
     let kept = app.fold().await;
     assert!(kept.len() <= PARTITIONS as usize);
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     table_is_the_fold(&app, &running, &clicks).await;
     app.click(&clicks[400..]).await;
     app.until_committed().await;
@@ -225,8 +218,7 @@ pub(crate) async fn a_log_that_lost_its_tail_makes_the_store_start_anew(cluster:
         drop(emitter.emit(user, &7).unwrap());
     }
     within("the last acknowledgement", emitter.finish()).await.unwrap();
-    let running = app.start(app.graph(), app.redb("a")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("a")).await;
     table_is_the_fold(&app, &running, &clicks).await;
     stop(running).await;
 }

@@ -38,8 +38,7 @@ fn records_read(view: &RunningView<Int64>) -> u64 {
 /// Counts `clicks` to the end and stops.
 async fn count(app: &App, clicks: &[String]) {
     app.click(clicks).await;
-    let running = app.start(app.graph(), app.redb("processor")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("processor")).await;
     app.until_committed().await;
     stop(running).await;
 }
@@ -200,8 +199,7 @@ pub(crate) async fn while_one_partition_recovers_only_its_rows_are_refused(clust
 pub(crate) async fn a_view_follows_over_crashing_brokers_and_moving_leaders(cluster: Cluster) {
     let app = App::new(cluster).await;
     let clicks = clicks(2000, 50);
-    let running = app.start(app.graph(), app.redb("processor")).await;
-    ready(&running).await;
+    let running = app.running(app.redb("processor")).await;
     let view = view(&app, "view", app.redb("view")).await;
     let broker = app.cluster.broker();
     let (faults, nodes) = (broker.faults(), broker.nodes().to_vec());

@@ -14,12 +14,8 @@ fn a_hint_moves_the_partition_without_metadata_and_without_a_pause() {
     let mut feed = Feed::new();
     feed.submit(0, 0, 1);
     let request = feed.request();
-    let partitions = vec![moved_to(0, 2, 4)];
     let answer = ProduceAnswer {
-        topics: vec![TopicAnswer {
-            name: "orders".into(),
-            partitions,
-        }],
+        topics: vec![orders(vec![moved_to(0, 2, 4)])],
         endpoints: vec![NodeEndpoint {
             node: 2,
             host: "b2".into(),

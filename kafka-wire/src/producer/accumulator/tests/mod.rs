@@ -138,19 +138,15 @@ impl Feed {
 
     fn answer_with(&mut self, request: &ProduceRequest, about: impl Fn(i32) -> PartitionAnswer) {
         let partitions = request.batches.iter().map(|(of, _)| about(of.partition)).collect();
-        let topics = vec![TopicAnswer {
-            name: "orders".to_owned(),
-            partitions,
-        }];
-        self.machine.handle_response(
-            self.now,
-            request.number,
-            &BROKER,
-            &ProduceAnswer {
-                topics,
-                ..ProduceAnswer::default()
-            },
-        );
+        self.answer_topics(request, vec![orders(partitions)]);
+    }
+
+    fn answer_topics(&mut self, request: &ProduceRequest, topics: Vec<TopicAnswer>) {
+        let answer = ProduceAnswer {
+            topics,
+            ..ProduceAnswer::default()
+        };
+        self.machine.handle_response(self.now, request.number, &BROKER, &answer);
     }
 
     fn lose(&mut self, request: &ProduceRequest, possibly_written: bool) {
@@ -220,6 +216,13 @@ fn warm_with(submit: impl FnOnce(&mut Feed)) -> Feed {
 
 fn said(leaders: &HashMap<TopicPartition, Leadership>, of: &TopicPartition) -> Leadership {
     leaders.get(of).copied().unwrap_or(Leadership::Unknown)
+}
+
+fn orders(partitions: Vec<PartitionAnswer>) -> TopicAnswer {
+    TopicAnswer {
+        name: "orders".to_owned(),
+        partitions,
+    }
 }
 
 fn said_about(partition: i32, code: ErrorCode, base_offset: i64) -> PartitionAnswer {

@@ -142,10 +142,7 @@ fn a_throttled_broker_is_left_alone_and_others_are_not() {
     feed.leaders.insert(at(1), Leadership::Node { node: 2, epoch: 0 });
     feed.submit(0, 0, 1);
     let request = feed.request();
-    let topics = vec![TopicAnswer {
-        name: "orders".into(),
-        partitions: vec![said_about(0, ErrorCode::NONE, 0)],
-    }];
+    let topics = vec![orders(vec![said_about(0, ErrorCode::NONE, 0)])];
     let throttle = Duration::from_millis(500);
     feed.machine.handle_response(
         feed.now,
@@ -199,20 +196,9 @@ fn an_answer_to_no_request_of_ours_changes_nothing() {
             name: "other".into(),
             partitions: vec![said_about(0, ErrorCode::NONE, 0)],
         },
-        TopicAnswer {
-            name: "orders".into(),
-            partitions,
-        },
+        orders(partitions),
     ];
-    feed.machine.handle_response(
-        feed.now,
-        request.number,
-        &BROKER,
-        &ProduceAnswer {
-            topics,
-            ..ProduceAnswer::default()
-        },
-    );
+    feed.answer_topics(&request, topics);
     assert_eq!(feed.acks(), [(0, 5)]);
     feed.accept(&request, 77);
     assert!(feed.acks().is_empty());
@@ -224,19 +210,7 @@ fn a_partition_left_out_of_the_answer_is_sent_again_as_it_was() {
     feed.submit(0, 0, 1);
     feed.submit(1, 1, 1);
     let request = feed.request();
-    let topics = vec![TopicAnswer {
-        name: "orders".into(),
-        partitions: vec![said_about(0, ErrorCode::NONE, 5)],
-    }];
-    feed.machine.handle_response(
-        feed.now,
-        request.number,
-        &BROKER,
-        &ProduceAnswer {
-            topics,
-            ..ProduceAnswer::default()
-        },
-    );
+    feed.answer_topics(&request, vec![orders(vec![said_about(0, ErrorCode::NONE, 5)])]);
     assert_eq!(feed.acks(), [(0, 5)]);
     feed.wait_for_timer();
     let again = feed.request();

@@ -264,17 +264,7 @@ impl World {
     fn deliver_answer(&mut self) {
         let node = self.link();
         if let Some((request, answers)) = self.links.get_mut(&node).unwrap().incoming.pop_front() {
-            let topics = vec![TopicAnswer {
-                name: "orders".into(),
-                partitions: answers,
-            }];
-            let answer = ProduceAnswer {
-                topics,
-                ..ProduceAnswer::default()
-            };
-            self.feed
-                .machine
-                .handle_response(self.feed.now, request.number, &BROKER, &answer);
+            self.feed.answer_topics(&request, vec![orders(answers)]);
         }
     }
 
