@@ -349,5 +349,4 @@ impl Position {
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "the tests need some instant")]
-#[path = "position_tests.rs"]
 mod tests;

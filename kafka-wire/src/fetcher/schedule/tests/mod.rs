@@ -20,9 +20,10 @@ use kafka_protocol::protocol::StrBytes;
 use super::*;
 use crate::connection::CallErrorKind;
 use crate::fetcher::AbortedTransaction;
-use crate::fetcher::wire::{Fetched, Told};
+use crate::fetcher::position::Want;
+use crate::fetcher::wire::{Fetched, Kind, Lane, Told};
 use crate::protocol::batch::BatchBuilder;
-use crate::protocol::{Compression, ErrorCode};
+use crate::protocol::{Compression, ErrorCode, IsolationLevel};
 
 /// Bytes of one partition asked for in the tests, and bytes that may lie ready of one.
 const PARTITION_MAX: usize = 1000;
