@@ -26,6 +26,7 @@ mod instance;
 on_each_cluster! {
     budget: {
         a_large_backlog_is_worked_off_within_the_budget_although_everything_is_slow,
+        a_view_of_a_table_much_larger_than_the_budget_keeps_to_it,
         many_partitions_share_the_budget_and_one_that_is_stuck_holds_nobody_up,
     }
 }

@@ -1,12 +1,13 @@
-//! One instance of a group on slow stores, as a process of its own, so that its memory is its own.
+//! One instance of a group, or one view, on slow stores, as a process of its own, so that its memory is its own.
 //!
 //! ```text
-//! memory-instance BROKERS TOPIC GROUP DIRECTORY MAX_MEMORY STUCK     MAX_MEMORY in MiB; STUCK is a partition, or -1
+//! memory-instance BROKERS TOPIC DIRECTORY MAX_MEMORY GROUP STUCK     MAX_MEMORY in MiB; STUCK is a partition, or -1
+//! memory-instance BROKERS TABLE DIRECTORY MAX_MEMORY                 a view
 //! ```
 //!
 //! A row is a count and the last value. Every fifth of a second a line tells the records worked off and the most memory that the
 //! process ever had, in KiB (`VmHWM`). The callback of the stuck partition stands still until a line comes in; when the input
-//! ends, the instance stops in order.
+//! ends, the instance stops in order. Of a view, the records are those it has recovered.
 
 use std::io::{BufRead as _, Write as _};
 use std::sync::Arc;
@@ -14,26 +15,75 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use goka_core::storage::StoreError;
-use goka_core::{Bytes, ClientConfig, GroupGraph, Processor, ProcessorConfig, Running, Stopper};
+use goka_core::{Bytes, ClientConfig, GroupGraph, Processor, ProcessorConfig, Running, Stopper, View, ViewConfig};
 use storage_redb::Redb;
 use testkit::hooked::{Hooked, WriteHook};
 
 /// How long a write into a store takes at least.
 const WRITE: Duration = Duration::from_millis(150);
+/// How often it tells how far it is.
+const LOOK: Duration = Duration::from_millis(200);
 
 #[tokio::main(worker_threads = 3)]
-async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [brokers, topic, group, directory, max_memory, stuck] = arguments.as_slice() else {
-        return Err("usage: memory-instance BROKERS TOPIC GROUP DIRECTORY MAX_MEMORY STUCK".into());
+    let [brokers, topic, directory, max_memory, rest @ ..] = arguments.as_slice() else {
+        return Err("usage: memory-instance BROKERS TOPIC DIRECTORY MAX_MEMORY [GROUP STUCK]".into());
     };
-    let (stuck, released): (i32, _) = (stuck.parse()?, Arc::new(AtomicBool::new(false)));
+    let client = ClientConfig::new(brokers.split(','));
+    let stores = Hooked::new(Redb::at(directory), Slow);
+    let max_memory = max_memory.parse::<usize>()? << 20;
+    match rest {
+        [group, stuck] => process((client, stores, max_memory), topic, group, stuck.parse()?).await?,
+        _ => view((client, stores, max_memory), topic).await?,
+    }
+    report(&format!("ended hwm={}", high_water_mark()));
+    Ok(())
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Surroundings = (ClientConfig, Hooked<Redb, Slow>, usize);
+
+async fn view((client, stores, max_memory): Surroundings, table: &str) -> Result<(), Failure> {
+    let config = ViewConfig {
+        max_memory,
+        ..ViewConfig::default()
+    };
+    let view = View::new(client, table, Bytes, stores)?
+        .with_config(config)
+        .start()
+        .await?;
+    let (end, mut ended) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        std::io::stdin().lock().lines().for_each(drop);
+        drop(end);
+    });
+    loop {
+        tokio::select! {
+            _ = &mut ended => break,
+            () = tokio::time::sleep(LOOK) => {
+                let recoveries = view.stats().partitions.into_iter().filter_map(|partition| partition.recovery);
+                let records = recoveries.map(|recovery| recovery.records).sum::<u64>();
+                report(&format!("records={records} hwm={}", high_water_mark()));
+            }
+        }
+    }
+    Ok(view.stop().await?)
+}
+
+async fn process(
+    (client, stores, max_memory): Surroundings,
+    topic: &str,
+    group: &str,
+    stuck: i32,
+) -> Result<(), Failure> {
+    let released = Arc::new(AtomicBool::new(false));
     let go = Arc::clone(&released);
     let counted = Arc::<AtomicU64>::default();
     let counting = Arc::clone(&counted);
-    let graph = GroupGraph::builder(group.as_str())
+    let graph = GroupGraph::builder(group)
         .persist(Bytes)
-        .input(topic.as_str(), Bytes, move |ctx, value| {
+        .input(topic, Bytes, move |ctx, value| {
             while ctx.partition() == stuck && !go.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -44,19 +94,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         })
         .build()?;
     let config = ProcessorConfig {
-        max_memory: max_memory.parse::<usize>()? << 20,
+        max_memory,
         ..ProcessorConfig::default()
     };
-    let stores = Hooked::new(Redb::at(directory), Slow);
-    let running = Processor::new(ClientConfig::new(brokers.split(',')), graph, stores)?
+    let running = Processor::new(client, graph, stores)?
         .with_config(config)
         .start()
         .await?;
     let stopper = running.stopper();
     std::thread::spawn(move || listen(&released, &stopper));
-    let ended = tell(&running, &counted).await;
-    report(&format!("ended hwm={}", high_water_mark()));
-    Ok(ended?)
+    Ok(tell(&running, &counted).await?)
 }
 
 /// A line releases what is stuck; the end of the input, which also means that a test is gone, stops.
@@ -74,7 +121,7 @@ async fn tell<T>(running: &Running<T>, records: &AtomicU64) -> Result<(), goka_c
     loop {
         tokio::select! {
             ended = &mut ended => return ended,
-            () = tokio::time::sleep(Duration::from_millis(200)) => {
+            () = tokio::time::sleep(LOOK) => {
                 report(&format!("records={} hwm={}", records.load(Ordering::Relaxed), high_water_mark()));
             }
         }

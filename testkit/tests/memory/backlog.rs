@@ -7,17 +7,14 @@ use tokio::sync::mpsc;
 
 use crate::cluster::{Cluster, unix_ms};
 
-/// Every key comes so often.
-pub(crate) const REPEATS: u64 = 10;
-
 /// Records per partition of a new topic.
 pub(crate) struct Backlog {
     pub(crate) topic: String,
     pub(crate) records: Vec<u64>,
 }
 
-/// Writes so many records with values of 100 bytes; every key comes [`REPEATS`] times. Odd partitions are compressed.
-pub(crate) async fn write(cluster: &Cluster, partitions: i32, records: u64) -> Backlog {
+/// Writes so many records with values of 100 bytes; every key comes `repeats` times. Odd partitions are compressed.
+pub(crate) async fn write(cluster: &Cluster, partitions: i32, records: u64, repeats: u64) -> Backlog {
     let topic = cluster.topic(partitions, &[]).await;
     let producers = [Compression::None, Compression::Lz4].map(|compression| {
         cluster.producer(ProducerConfig {
@@ -30,7 +27,7 @@ pub(crate) async fn write(cluster: &Cluster, partitions: i32, records: u64) -> B
     let mut writers = writers(&producers, &topic, partitions, &acks);
     let mut written = vec![0; partitions as usize];
     let now = unix_ms();
-    let (value, keys) = ([b'v'; 100], records / REPEATS);
+    let (value, keys) = ([b'v'; 100], records / repeats);
     for number in 0..records {
         let key = format!("user-{}", number % keys);
         let partition = Partitioner::Fnv1a.partition(key.as_bytes(), partitions) as usize;

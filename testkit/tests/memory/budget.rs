@@ -7,7 +7,7 @@ use goka_core::storage::{KeyRange, StoreBuilder as _, StoreName};
 use storage_redb::Redb;
 use testkit::broker::{Api, Fault};
 
-use crate::backlog::{self, Backlog, REPEATS};
+use crate::backlog::{self, Backlog};
 use crate::cluster::Cluster;
 use crate::instance::{Instance, Told};
 
@@ -15,6 +15,9 @@ use crate::instance::{Instance, Told};
 const BUDGET: u64 = 48;
 /// What the budget does not cover, in MiB: the code, the runtime, what the allocator loses.
 const BESIDE: u64 = 64;
+
+/// Every key of a processor's input comes so often.
+const REPEATS: u64 = 10;
 
 /// A directory of this test's own, gone after it.
 struct State(PathBuf);
@@ -32,7 +35,7 @@ fn state(topic: &str) -> State {
 
 pub(crate) async fn a_large_backlog_is_worked_off_within_the_budget_although_everything_is_slow(cluster: Cluster) {
     let records = 2_000_000;
-    let backlog = backlog::write(&cluster, 4, records).await;
+    let backlog = backlog::write(&cluster, 4, records, REPEATS).await;
     slow_down(&cluster);
     let state = state(&backlog.topic);
     let started = Instant::now();
@@ -44,9 +47,27 @@ pub(crate) async fn a_large_backlog_is_worked_off_within_the_budget_although_eve
     check_exact(&cluster, &backlog, &state.0).await;
 }
 
+/// Recovery, which a processor's tables share with views, reads as fast as it can.
+pub(crate) async fn a_view_of_a_table_much_larger_than_the_budget_keeps_to_it(cluster: Cluster) {
+    let records = 1_000_000;
+    let backlog = backlog::write(&cluster, 4, records, 1).await;
+    let state = state(&backlog.topic);
+    let started = Instant::now();
+    let instance = Instance::view(&bootstrap(&cluster), &backlog.topic, &state.0, BUDGET);
+    instance.works_off(records).await;
+    tell("view", &instance.told(), started);
+    let ended = instance.stop().await;
+    assert_within(ended);
+    let mut keys = 0;
+    for partition in 0..4 {
+        keys += rows(&state.0, "view", &backlog.topic, partition).len() as u64;
+    }
+    assert_eq!(keys, records);
+}
+
 pub(crate) async fn many_partitions_share_the_budget_and_one_that_is_stuck_holds_nobody_up(cluster: Cluster) {
     let (records, stuck) = (640_000, 7);
-    let backlog = backlog::write(&cluster, 64, records).await;
+    let backlog = backlog::write(&cluster, 64, records, REPEATS).await;
     slow_down(&cluster);
     let state = state(&backlog.topic);
     let started = Instant::now();
@@ -95,23 +116,31 @@ fn tell(what: &str, told: &Told, started: Instant) {
 async fn check_exact(cluster: &Cluster, backlog: &Backlog, directory: &Path) {
     let group = format!("{}-group", backlog.topic);
     let table = format!("{group}-table");
-    let stores = Redb::at(directory);
     let mut keys = 0;
     for (partition, records) in backlog.records.iter().enumerate() {
         let partition = partition as i32;
         let end = cluster.bounds(&table, partition).await.1;
         assert_eq!(end as u64, *records, "rows written in partition {partition}");
-        let name = StoreName {
-            owner: &group,
-            topic: &table,
-            partition,
-        };
-        for row in stores.open(name).unwrap().store.scan(KeyRange::all()).unwrap() {
-            let (key, row) = row.unwrap();
+        for (key, row) in rows(directory, &group, &table, partition) {
             let count = u64::from_be_bytes(*row.first_chunk().unwrap());
             assert_eq!(count, REPEATS, "{}", String::from_utf8_lossy(&key));
             keys += 1;
         }
     }
     assert_eq!(keys * REPEATS, backlog.records.iter().sum::<u64>());
+}
+
+fn rows(directory: &Path, owner: &str, topic: &str, partition: i32) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let name = StoreName {
+        owner,
+        topic,
+        partition,
+    };
+    let opened = Redb::at(directory).open(name).unwrap();
+    opened
+        .store
+        .scan(KeyRange::all())
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
 }

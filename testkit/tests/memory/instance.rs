@@ -25,11 +25,21 @@ pub(crate) struct Instance {
 impl Instance {
     /// With a budget in MiB, and the partition whose callback stands still.
     pub(crate) fn start(bootstrap: &str, topic: &str, directory: &Path, budget: u64, stuck: i32) -> Instance {
-        let group = format!("{topic}-group");
+        let rest = [format!("{topic}-group"), stuck.to_string()];
+        Instance::spawn((bootstrap, topic, directory, budget), &rest)
+    }
+
+    /// A view of a table, with a budget in MiB.
+    pub(crate) fn view(bootstrap: &str, table: &str, directory: &Path, budget: u64) -> Instance {
+        Instance::spawn((bootstrap, table, directory, budget), &[])
+    }
+
+    fn spawn((bootstrap, topic, directory, budget): (&str, &str, &Path, u64), rest: &[String]) -> Instance {
         let mut child = Command::new(env!("CARGO_BIN_EXE_memory-instance"))
-            .args([bootstrap, topic, &group])
+            .args([bootstrap, topic])
             .arg(directory)
-            .args([budget.to_string(), stuck.to_string()])
+            .arg(budget.to_string())
+            .args(rest)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
