@@ -23,7 +23,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::life::Life;
-use super::network::{Connection, End, Network, Way};
+use super::network::{Asked, Connection, End, Network, Way};
+use super::stamped::{Stamped, Stamps};
 use super::watch::Watch;
 use crate::broker::Api;
 
@@ -60,11 +61,13 @@ impl Connector for Link {
         let broker = self.brokers.connect(host, port).await?;
         let connection = self.network.connected(self.life.number, node);
         let (theirs, ours) = tokio::io::duplex(PIPE_BYTES);
+        let (theirs, stamps) = Stamped::new(theirs, self.network.trace.clone());
         let carried = Carried {
             life: Arc::clone(&self.life),
             network: Arc::clone(&self.network),
             watch: Arc::clone(&self.watch),
             connection,
+            stamps,
         };
         carried.tell("opened");
         tokio::spawn(carried.run(ours, broker));
@@ -81,6 +84,7 @@ struct Carried {
     network: Arc<Network>,
     watch: Arc<Watch>,
     connection: Arc<Connection>,
+    stamps: Stamps,
 }
 
 impl Carried {
@@ -125,14 +129,24 @@ impl Carried {
                 return;
             }
             while let Some(frame) = first_frame(&mut read) {
+                let sent_at = self.sent_at(way, &frame);
+                if way == Way::Up {
+                    self.watch.sent_frame(&self.life, sent_at, &frame);
+                }
                 // The other half has ended: nothing arrives any more.
-                let _ = frames.send((self.network.trace.elapsed(), frame));
+                let _ = frames.send((sent_at, frame));
             }
         }
         // What the end of the stream cut off goes the same way.
         if !read.is_empty() {
-            let _ = frames.send((self.network.trace.elapsed(), read));
+            let _ = frames.send((self.sent_at(way, &read), read));
         }
+    }
+
+    /// When a frame was sent, the next of its way.
+    fn sent_at(&self, way: Way, frame: &[u8]) -> Duration {
+        let stamp = (way == Way::Up).then(|| self.stamps.sent_at(frame.len()));
+        stamp.flatten().unwrap_or_else(|| self.network.trace.elapsed())
     }
 
     async fn deliver(
@@ -147,7 +161,7 @@ impl Carried {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         let fate = self.network.fate(way, frame.len());
-        let what = self.note(way, frame);
+        let what = self.note(way, sent_at, frame);
         if !fate.delay.is_zero() {
             tokio::time::sleep(fate.delay).await;
         }
@@ -189,16 +203,20 @@ impl Carried {
     }
 
     /// Reads what a frame is, and watches that the connection is not too busy.
-    fn note(&self, way: Way, frame: &[u8]) -> (i16, i32) {
+    fn note(&self, way: Way, sent_at: Duration, frame: &[u8]) -> Asked {
         let mut state = self.connection.lock();
+        let mut what = Asked {
+            api: -1,
+            version: -1,
+            correlation: -1,
+            sent_at,
+        };
         if way == Way::Down {
-            return state.asked.pop_front().unwrap_or((-1, -1));
+            return state.asked.pop_front().unwrap_or(what);
         }
-        let (mut body, mut what) = (&frame[4.min(frame.len())..], (-1, -1));
+        let mut body = &frame[4.min(frame.len())..];
         if body.len() >= 8 {
-            let api = body.get_i16();
-            body.get_i16();
-            what = (api, body.get_i32());
+            (what.api, what.version, what.correlation) = (body.get_i16(), body.get_i16(), body.get_i32());
         }
         state.asked.push_back(what);
         let second = self.network.trace.elapsed().as_secs();
@@ -211,24 +229,33 @@ impl Carried {
             let (name, node) = (&self.life.name, self.connection.node);
             self.network.trace.violation(format!(
                 "V25 hot loop: {name} sends more than {MOST_REQUESTS} requests in a second to node {node}, the last of API {}",
-                what.0
+                what.api
             ));
         }
         what
     }
 
-    fn note_delivery(&self, way: Way, what: &(i16, i32), sent_at: Duration, frame: &[u8]) {
+    fn note_delivery(&self, way: Way, what: &Asked, sent_at: Duration, frame: &[u8]) {
         let process = self.life.number;
-        if way == Way::Up && what.0 == Api::Produce.key() {
+        if way == Way::Up && what.api == Api::Produce.key() {
             self.watch.written(&self.life, sent_at, frame);
         }
-        if way == Way::Up && what.0 == Api::OffsetCommit.key() {
+        if way == Way::Down && what.api == Api::Heartbeat.key() {
+            const FLEXIBLE_SINCE: i16 = 4;
+            // Length, correlation, tags, throttle time.
+            let at = 12 + usize::from(what.version >= FLEXIBLE_SINCE);
+            if let Some(code) = frame.get(at..at + 2) {
+                let code = i16::from_be_bytes([code[0], code[1]]);
+                self.network.leases.heard(process, what.sent_at, code);
+            }
+        }
+        if way == Way::Up && what.api == Api::OffsetCommit.key() {
             let now = self.network.trace.elapsed();
             self.network.writes.commit_arrived(process, now);
         }
     }
 
-    fn trace(&self, way: Way, what: &(i16, i32), bytes: &[u8], how: &str) {
+    fn trace(&self, way: Way, what: &Asked, bytes: &[u8], how: &str) {
         let trace = &self.network.trace;
         let (name, number, node) = (&self.life.name, self.connection.number, self.connection.node);
         trace.bytes(&number.to_be_bytes());
@@ -236,8 +263,8 @@ impl Carried {
         let arrow = if way == Way::Up { "->" } else { "<-" };
         trace.tell(format_args!(
             "{name} {arrow} {node} connection {number} api {} #{} {} bytes {:08x} {how}",
-            what.0,
-            what.1,
+            what.api,
+            what.correlation,
             bytes.len(),
             crc32c::crc32c(bytes)
         ));

@@ -2,15 +2,16 @@
 //!
 //! Decides; the bytes are moved by [`super::link`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::chance::Chance;
+use super::leases::Leases;
 use super::owners::Owners;
-use super::plan::LinkRates;
+use super::plan::{LinkRates, Plan};
 use super::trace::Trace;
 use super::writes::Writes;
 
@@ -47,6 +48,8 @@ pub(super) struct Network {
     pub(super) trace: Trace,
     /// Who owned which partition when.
     pub(super) owners: Owners,
+    /// Until when who may write.
+    pub(super) leases: Leases,
     /// Who wrote what.
     pub(super) writes: Writes,
     request_timeout: Duration,
@@ -74,12 +77,21 @@ pub(super) struct Connection {
     pub(super) state: Mutex<ConnectionState>,
 }
 
+/// A request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) api: i16,
+    pub(super) version: i16,
+    pub(super) correlation: i32,
+    pub(super) sent_at: Duration,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct ConnectionState {
     pub(super) is_cut: bool,
     pub(super) is_silent: bool,
-    /// APIs and versions of requests whose answers are to come, in their order.
-    pub(super) asked: std::collections::VecDeque<(i16, i32)>,
+    /// Requests whose answers are to come, in their order.
+    pub(super) asked: VecDeque<Asked>,
     /// The second of the run, and the requests in it so far.
     pub(super) busy: (u64, u32),
 }
@@ -104,15 +116,16 @@ impl Connection {
 }
 
 impl Network {
-    pub(super) fn new(seed: u64, rates: LinkRates, request_timeout: Duration, trace: Trace) -> Arc<Network> {
+    pub(super) fn new(plan: &Plan, trace: Trace) -> Arc<Network> {
         Arc::new(Network {
             trace,
             owners: Owners::default(),
+            leases: Leases::new(plan.processor.session_timeout),
             writes: Writes::default(),
-            request_timeout,
+            request_timeout: plan.request_timeout,
             state: Mutex::new(State {
-                chance: Chance::new(seed, 2),
-                rates,
+                chance: Chance::new(plan.seed, 2),
+                rates: plan.link,
                 blocked: BTreeSet::new(),
                 next_connection: 0,
                 connections: BTreeMap::new(),

@@ -65,6 +65,19 @@ impl Watch {
         self.lock().ownerships.insert((life.number, partition), nth);
     }
 
+    /// A process sends a frame.
+    pub(super) fn sent_frame(&self, life: &Life, sent_at: Duration, frame: &[u8]) {
+        let Some(batch) = writes::produced(frame).first().map(|batch| batch.partition) else {
+            return;
+        };
+        if let Some(over) = self.network.leases.over_since(life.number, sent_at) {
+            self.trace.violation(format!(
+                "I3 {} writes to {CHANGELOG}-{batch}, {over:?} after its lease ended: no heartbeat was answered within the session",
+                life.name
+            ));
+        }
+    }
+
     /// A Produce request of a process, sent at `sent_at`, reaches a broker.
     pub(super) fn written(&self, life: &Life, sent_at: Duration, frame: &[u8]) {
         for batch in writes::produced(frame) {

@@ -75,7 +75,7 @@ pub(super) async fn run(plan: Plan, trace: Trace) {
             return trace.violation(error.to_string());
         }
     }
-    let network = Network::new(plan.seed, plan.link, plan.request_timeout, trace.clone());
+    let network = Network::new(&plan, trace.clone());
     let world = Arc::new(World {
         watch: Watch::new(broker, Arc::clone(&network)),
         network,

@@ -14,6 +14,7 @@ use kafka_wire::protocol::batch::{BatchHeader, Batches};
 
 use super::owners::Ownership;
 use super::world::CHANGELOG;
+use crate::broker::Api;
 use crate::checker::Writer;
 
 /// See the module's text.
@@ -102,9 +103,12 @@ pub(super) struct Produced {
     header: BatchHeader,
 }
 
-/// What a frame with a Produce request writes to the changelog.
+/// What a frame writes to the changelog.
 pub(super) fn produced(frame: &[u8]) -> Vec<Produced> {
     const FLEXIBLE_SINCE: i16 = 9;
+    if frame.get(4..6) != Some(&Api::Produce.key().to_be_bytes()) || frame.len() < 14 {
+        return Vec::new();
+    }
     let mut rest = Bytes::copy_from_slice(frame);
     // Length, API.
     rest.advance(6);
