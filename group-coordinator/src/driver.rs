@@ -62,6 +62,7 @@ pub(crate) struct Started {
 pub(crate) fn start(client: Client, config: GroupConfig) -> Started {
     let now = now();
     let config = Arc::new(config);
+    let surroundings = client.clone();
     let (commands, commands_in) = mpsc::unbounded_channel();
     let (notices_out, notices) = mpsc::unbounded_channel();
     let (member_id_out, member_id) = watch::channel(String::new());
@@ -88,7 +89,7 @@ pub(crate) fn start(client: Client, config: GroupConfig) -> Started {
         notices,
         lease,
         member_id,
-        task: tokio::spawn(driver.run()),
+        task: tokio::spawn(surroundings.task(driver.run())),
     }
 }
 

@@ -21,7 +21,7 @@ pub mod rpc {
 
     pub use crate::client::{ConnectionClass, GroupLane};
     pub use crate::connection::{Connection, PendingResponse};
-    pub use crate::surroundings::Surroundings;
+    pub use crate::surroundings::{Pause, Surroundings};
 
     pub mod short {
         //! Copies of few bytes.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use group_coordinator::Lease;
-use kafka_wire::{Fetcher, OffsetReset, Producer, StartOffset, TopicPartition};
+use kafka_wire::{Client, Fetcher, OffsetReset, Producer, StartOffset, TopicPartition};
 use tokio::sync::mpsc;
 
 use super::error::RunError;
@@ -23,6 +23,7 @@ use crate::table::{Follower, OpenTable, OpenedTable, Table, TableError, attach, 
 /// Everything a task needs to start.
 pub(crate) struct Start {
     pub(crate) partition: i32,
+    pub(crate) client: Client,
     pub(crate) graph: Arc<GroupGraphCore>,
     /// Inputs with the offset to start from.
     pub(crate) inputs: Vec<(InputEdge, StartOffset)>,
@@ -52,6 +53,7 @@ pub(crate) fn start_task(start: Start) -> TaskHandle {
         .collect();
     let progress = Progress::new(inputs);
     let (control, commands) = mpsc::unbounded_channel();
+    let client = start.client.clone();
     let task = Opening {
         start,
         progress: progress.clone(),
@@ -60,7 +62,7 @@ pub(crate) fn start_task(start: Start) -> TaskHandle {
     TaskHandle {
         control,
         progress,
-        join: tokio::spawn(task.run()),
+        join: tokio::spawn(client.task(task.run())),
     }
 }
 

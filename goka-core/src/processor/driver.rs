@@ -51,6 +51,7 @@ pub(crate) async fn start(
     commit_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (group, partitions) = (graph.group().clone(), topics.partitions);
     let input_fetcher = Fetcher::new(client.clone(), config.fetcher.clone())?;
+    let surroundings = client.clone();
     let launch = Launch {
         table_fetcher: input_fetcher.beside(),
         input_fetcher,
@@ -77,7 +78,7 @@ pub(crate) async fn start(
         phase: phase_sender,
         changed,
     };
-    let driver = tokio::spawn(driver.run());
+    let driver = tokio::spawn(surroundings.task(driver.run()));
     Ok(Started {
         group,
         partitions,

@@ -81,6 +81,7 @@ impl Launch {
             (topic, how)
         });
         start_task(Start {
+            client: self.client.clone(),
             partition,
             graph: self.graph.clone(),
             inputs,

@@ -89,7 +89,7 @@ pub(crate) async fn start(
             state: state_sender,
             stats: Arc::clone(&stats),
         };
-        let task = tokio::spawn(following.run(stopped));
+        let task = tokio::spawn(how.client.task(following.run(stopped)));
         partitions.push(ViewPartition {
             table,
             state,

@@ -141,6 +141,12 @@ impl Client {
         self.core.config.surroundings.seed()
     }
 
+    /// A task of a sibling crate's, as the surroundings let it run.
+    #[doc(hidden)]
+    pub fn task<F: Future>(&self, task: F) -> impl Future<Output = F::Output> + use<F> {
+        self.core.config.surroundings.clone().task(task)
+    }
+
     /// The wall clock in milliseconds since 1970, as Kafka counts.
     pub fn wall_ms(&self) -> i64 {
         self.core.config.surroundings.wall_ms()

@@ -67,6 +67,7 @@ pub(super) fn start(
         client.cluster(),
         client.jitter(),
     );
+    let surroundings = client.clone();
     let driver = Driver {
         lanes: client.fetch_lanes(),
         client,
@@ -78,7 +79,7 @@ pub(super) fn start(
         looking_up: HashSet::new(),
         calls: JoinSet::new(),
     };
-    tokio::spawn(driver.run());
+    tokio::spawn(surroundings.task(driver.run()));
 }
 
 struct Driver {

@@ -44,7 +44,7 @@ type Called<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Starts the task of a producer. It ends when the producer is closed, or when its last front door is gone and everything
 /// submitted has its outcome.
 pub(super) fn start(client: Client, commons: Arc<Commons>, commands: mpsc::UnboundedReceiver<Command>) {
-    tokio::spawn(Driver::new(client, commons, commands).run());
+    tokio::spawn(client.task(Driver::new(client.clone(), commons, commands).run()));
 }
 
 /// The machines' clock.

@@ -7,10 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use testkit::sim;
+use testkit::sim::{self, Seed};
 
 /// A seed takes a fraction of a second; one that takes this long goes round in circles.
 const STUCK: Duration = Duration::from_secs(60);
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
         time += outcome.time;
         if !outcome.violations.is_empty() {
             failed += 1;
-            println!("FAILED seed {seed:016x} ({} violations)", outcome.violations.len());
+            println!("FAILED seed {seed} ({} violations)", outcome.violations.len());
             for violation in outcome.violations.iter().take(5) {
                 println!("    {violation}");
             }
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
         }
         if orders.seeds.len() < 4 {
             println!(
-                "seed {seed:016x}: {} events in {:?} of virtual time, hash {:016x}",
+                "seed {seed}: {} events in {:?} of virtual time, hash {:016x}",
                 outcome.events, outcome.time, outcome.hash
             );
         }
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(seed: u64, orders: &Orders) -> sim::Outcome {
+fn run(seed: Seed, orders: &Orders) -> sim::Outcome {
     let mut outcome = sim::run(seed, orders.tell);
     if orders.twice {
         let again = sim::run(seed, false);
@@ -86,7 +87,7 @@ fn run(seed: u64, orders: &Orders) -> sim::Outcome {
 }
 
 struct Orders {
-    seeds: Vec<u64>,
+    seeds: Vec<Seed>,
     twice: bool,
     first: bool,
     tell: bool,
@@ -108,7 +109,11 @@ impl Orders {
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--base" => base = hex(arguments.next())?,
-                "--seed" => orders.seeds.push(hex(arguments.next())?),
+                "--seed" => {
+                    let text = arguments.next().ok_or("a seed is missing")?;
+                    let seed = text.parse().map_err(|error| format!("{text}: {error}"))?;
+                    orders.seeds.push(seed);
+                }
                 "--twice" => orders.twice = true,
                 "--first" => orders.first = true,
                 "--tell" => orders.tell = true,
@@ -120,7 +125,7 @@ impl Orders {
             return Err("seeds repeat only in builds with --cfg tokio_unstable; use testkit/sim".to_owned());
         }
         // Steps that spread the seeds of neighbouring bases.
-        let step = |number: u64| base.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let step = |number: u64| Seed::new(base.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         orders.seeds.extend((0..count).map(step));
         let mut number = 0;
         orders.seeds.retain(|_| {
@@ -133,13 +138,13 @@ impl Orders {
 
 /// Ends the process if a seed does not end.
 struct Watchdog {
-    seed: &'static AtomicU64,
+    seed: &'static Mutex<Option<Seed>>,
     count: &'static AtomicU64,
 }
 
 impl Watchdog {
     fn start() -> Watchdog {
-        static SEED: AtomicU64 = AtomicU64::new(0);
+        static SEED: Mutex<Option<Seed>> = Mutex::new(None);
         static COUNT: AtomicU64 = AtomicU64::new(0);
         std::thread::spawn(|| {
             let mut last = (0, Instant::now());
@@ -149,7 +154,9 @@ impl Watchdog {
                 if count != last.0 {
                     last = (count, Instant::now());
                 } else if last.1.elapsed() > STUCK {
-                    println!("FAILED seed {:016x}: V25 it does not end", SEED.load(Ordering::Relaxed));
+                    let seed = SEED.lock().ok().and_then(|seed| *seed);
+                    let seed = seed.map_or_else(String::new, |seed| seed.to_string());
+                    println!("FAILED seed {seed}: V25 it does not end");
                     std::process::exit(1);
                 }
             }
@@ -160,8 +167,10 @@ impl Watchdog {
         }
     }
 
-    fn next(&self, seed: u64) {
-        self.seed.store(seed, Ordering::Relaxed);
+    fn next(&self, seed: Seed) {
+        if let Ok(mut at) = self.seed.lock() {
+            *at = Some(seed);
+        }
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -103,7 +103,7 @@ async fn live(
     let end = tokio::select! {
         biased;
         () = life.died() => End::Killed,
-        end = run(world, processor, orders) => end,
+        end = life.pause.clone().obeyed_by(run(world, processor, orders)) => end,
     };
     if matches!(end, End::Restarts(_) | End::Retired) && !life.is_dead() && disk.is_open() {
         world

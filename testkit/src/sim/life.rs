@@ -1,4 +1,4 @@
-//! The life of one process: an instance between its start and its death.
+//! The life of one process: an instance between its start and its death. It may be stopped for a while, as by SIGSTOP.
 //!
 //! Its tasks live in the simulation's runtime, which cannot end a part of its tasks. But all that a process does to the world goes
 //! through its connections, its disk, and what its callbacks tell: from the instant of its death on, all three ignore it. So it may
@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use kafka_wire::rpc::Pause;
 use tokio::sync::Notify;
 
 /// Shared by everything that belongs to one process.
@@ -17,6 +18,8 @@ pub(super) struct Life {
     pub(super) who: u32,
     /// Counts processes of the run.
     pub(super) number: u64,
+    /// Stops its tasks, and what it reads and writes.
+    pub(super) pause: Pause,
     dead: AtomicBool,
     /// Whether what it sent just before its death still arrives.
     arrives: AtomicBool,
@@ -31,6 +34,7 @@ impl Life {
             name,
             who,
             number,
+            pause: Pause::default(),
             dead: AtomicBool::new(false),
             arrives: AtomicBool::new(false),
             steps_left: AtomicI64::new(-1),
@@ -51,6 +55,8 @@ impl Life {
         self.arrives.store(last_words_arrive, Ordering::Relaxed);
         self.dead.store(true, Ordering::Relaxed);
         self.died.notify_waiters();
+        // Its tasks end themselves, unheard.
+        self.pause.end();
     }
 
     /// Dies at one of its next steps: a frame sent or received, a callback, a write to its disk.

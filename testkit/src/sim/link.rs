@@ -61,7 +61,7 @@ impl Connector for Link {
         let broker = self.brokers.connect(host, port).await?;
         let connection = self.network.connected(self.life.number, node);
         let (theirs, ours) = tokio::io::duplex(PIPE_BYTES);
-        let (theirs, stamps) = Stamped::new(theirs, self.network.trace.clone());
+        let (theirs, stamps) = Stamped::new(theirs, self.life.pause.clone(), self.network.trace.clone());
         let carried = Carried {
             life: Arc::clone(&self.life),
             network: Arc::clone(&self.network),

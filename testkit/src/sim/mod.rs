@@ -26,6 +26,7 @@ mod network;
 mod owners;
 mod plan;
 mod producer;
+mod seed;
 mod stamped;
 mod trace;
 mod watch;
@@ -36,13 +37,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::plan::Plan;
+pub use self::seed::Seed;
 use self::trace::Trace;
 
 /// What came of a seed.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The seed.
-    pub seed: u64,
+    pub seed: Seed,
     /// Over everything that happened.
     pub hash: u64,
     /// Things that happened.
@@ -82,11 +84,11 @@ pub fn situations() -> Vec<&'static str> {
 ///
 /// # Panics
 /// There is no runtime to be had.
-pub fn run(seed: u64, tell: bool) -> Outcome {
+pub fn run(seed: Seed, tell: bool) -> Outcome {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true);
     #[cfg(tokio_unstable)]
-    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_be_bytes()));
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.number.to_be_bytes()));
     let runtime = builder.build().expect("a runtime without IO needs nothing");
     runtime.block_on(async {
         let trace = Trace::new(tell);

@@ -132,6 +132,7 @@ impl Nemesis {
                 self.world.order(&mut self.chance, Order::Restart(pause));
             }
             Trouble::ScaleOut => self.scale(),
+            Trouble::Pause => self.pause(),
             Trouble::Suspend => {
                 let time = self.chance.millis(100, 12_000);
                 tokio::time::advance(time).await;
@@ -169,6 +170,25 @@ impl Nemesis {
                 }
             }
         }
+    }
+
+    /// A process is stopped, for longer than its session or not, and goes on.
+    fn pause(&mut self) {
+        let session = self.world.plan.processor.session_timeout.as_millis() as u64;
+        let time = match self.chance.below(3) {
+            0 => self.chance.millis(100, session),
+            _ => self.chance.millis(session, 2 * session),
+        };
+        let Some(life) = self.world.some_life(&mut self.chance) else {
+            return;
+        };
+        life.pause.begin();
+        let trace = self.world.watch.trace.clone();
+        self.world.spawn(async move {
+            tokio::time::sleep(time).await;
+            trace.event(format_args!("{} goes on after {time:?}", life.name));
+            life.pause.end();
+        });
     }
 
     fn crash_broker(&mut self) {

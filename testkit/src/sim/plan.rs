@@ -10,10 +10,14 @@ use goka_core::ProcessorConfig;
 use kafka_wire::{Compression, FetcherConfig, ProducerConfig};
 
 use super::chance::Chance;
+use super::seed::Seed;
 use crate::broker::{Api, BrokerConfig};
 
 /// What the wall clock shows when a run begins: any moment will do, as long as it is the same one.
 pub(super) const BEGIN_UNIX_MS: i64 = 1_700_000_000_000;
+
+/// Streams of chance from here on belong to what joined after the first edition, one each.
+const LATER_STREAMS: u64 = 10;
 
 /// Everything that is fixed before a run begins.
 #[derive(Debug, Clone)]
@@ -85,10 +89,11 @@ pub(super) enum Trouble {
     Stop,
     ScaleOut,
     Suspend,
+    Pause,
 }
 
 impl Trouble {
-    pub(super) const ALL: [Trouble; 17] = [
+    pub(super) const ALL: [Trouble; 18] = [
         Trouble::OneWayPartition,
         Trouble::FullPartition,
         Trouble::Clog,
@@ -106,7 +111,16 @@ impl Trouble {
         Trouble::Stop,
         Trouble::ScaleOut,
         Trouble::Suspend,
+        Trouble::Pause,
     ];
+
+    /// The edition of seeds with which it came.
+    fn since(self) -> u8 {
+        match self {
+            Trouble::Pause => 2,
+            _ => 1,
+        }
+    }
 
     /// As a situation.
     pub(super) fn name(self) -> &'static str {
@@ -128,13 +142,14 @@ impl Trouble {
             Trouble::Stop => "instance restarted in order",
             Trouble::ScaleOut => "scaled out or in",
             Trouble::Suspend => "everything suspended",
+            Trouble::Pause => "instance stopped and continued",
         }
     }
 }
 
 impl Plan {
     /// What `seed` stands for.
-    pub(super) fn draw(seed: u64) -> Plan {
+    pub(super) fn draw(Seed { edition, number: seed }: Seed) -> Plan {
         let mut chance = Chance::new(seed, 1);
         // One in sixteen is calm: what happens without any fault must be right as well.
         let calm = chance.below(16) == 0;
@@ -142,7 +157,7 @@ impl Plan {
         let instances = chance.between(1, 3) as u32;
         let trouble = Duration::from_secs(chance.between(6, 20));
         let request_timeout = chance.millis(800, 4000);
-        Plan {
+        let mut plan = Plan {
             seed,
             brokers,
             partitions: chance.between(2, 5) as i32,
@@ -166,7 +181,19 @@ impl Plan {
             } else {
                 nemesis(&mut chance, brokers)
             },
+        };
+        if edition > 1 && !calm {
+            // Streams of their own, so that what there was before is drawn as before.
+            for (stream, trouble) in
+                (LATER_STREAMS..).zip(Trouble::ALL.into_iter().filter(|trouble| trouble.since() > 1))
+            {
+                let mut chance = Chance::new(seed, stream);
+                if chance.below(3) == 0 {
+                    plan.nemesis.weights.insert(trouble, chance.between(1, 10) as u32);
+                }
+            }
         }
+        plan
     }
 
     pub(super) fn broker(&self) -> BrokerConfig {
@@ -244,7 +271,7 @@ fn link(chance: &mut Chance) -> LinkRates {
 
 fn nemesis(chance: &mut Chance, brokers: i32) -> NemesisRates {
     let mut weights = BTreeMap::new();
-    for trouble in Trouble::ALL {
+    for trouble in Trouble::ALL.into_iter().filter(|trouble| trouble.since() == 1) {
         let alone = brokers == 1 && matches!(trouble, Trouble::LeaderMove | Trouble::CoordinatorMove);
         if chance.below(3) == 0 && !alone {
             weights.insert(trouble, chance.between(1, 10) as u32);

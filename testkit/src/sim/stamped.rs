@@ -1,12 +1,14 @@
-//! The client's end of a connection: remembers when what bytes were written, for a frame is sent when its last byte is.
+//! The client's end of a connection: remembers when what bytes were written, for a frame is sent when its last byte is, and does
+//! nothing while its process is stopped.
 
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use kafka_wire::rpc::Pause;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use super::trace::Trace;
@@ -15,6 +17,7 @@ use super::trace::Trace;
 pub(super) struct Stamped {
     stream: DuplexStream,
     stamps: Stamps,
+    pause: Pause,
     trace: Trace,
 }
 
@@ -49,11 +52,12 @@ impl Stamps {
 }
 
 impl Stamped {
-    pub(super) fn new(stream: DuplexStream, trace: Trace) -> (Stamped, Stamps) {
+    pub(super) fn new(stream: DuplexStream, pause: Pause, trace: Trace) -> (Stamped, Stamps) {
         let stamps = Stamps::default();
         let stamped = Stamped {
             stream,
             stamps: stamps.clone(),
+            pause,
             trace,
         };
         (stamped, stamps)
@@ -62,13 +66,16 @@ impl Stamped {
 
 impl AsyncRead for Stamped {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, into)
+        let this = self.get_mut();
+        ready!(this.pause.poll_running(cx));
+        Pin::new(&mut this.stream).poll_read(cx, into)
     }
 }
 
 impl AsyncWrite for Stamped {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.pause.poll_running(cx));
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = &written {
             this.stamps.write(*written, this.trace.elapsed());
@@ -81,7 +88,9 @@ impl AsyncWrite for Stamped {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        ready!(this.pause.poll_running(cx));
+        Pin::new(&mut this.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -90,6 +99,7 @@ impl AsyncWrite for Stamped {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.pause.poll_running(cx));
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, parts);
         if let Poll::Ready(Ok(written)) = &written {
             this.stamps.write(*written, this.trace.elapsed());

@@ -130,7 +130,7 @@ impl World {
             .with_request_timeout(self.plan.request_timeout)
             .with_connect_timeout(self.plan.request_timeout);
         let now = BEGIN_UNIX_MS + self.watch.trace.elapsed().as_millis() as i64;
-        config.surroundings = Surroundings::simulated(seed, now);
+        config.surroundings = Surroundings::simulated(seed, now, life.pause.clone());
         let link = Link {
             life: Arc::clone(life),
             network: Arc::clone(&self.network),
@@ -219,6 +219,7 @@ impl World {
         self.network.heal();
         for life in self.lock().lives.values() {
             life.kill_after(-1);
+            life.pause.end();
         }
         if self.instances() == 0 {
             self.start_instance();
