@@ -175,8 +175,8 @@ impl ConnectionConfig {
 pub struct MetadataConfig {
     /// The cluster is asked again after this time even when nothing went wrong. Default 5 min, as Java.
     pub max_age: Duration,
-    /// Pause between two requests in a row, and after a failure, where it doubles. The first few in a row, after a quiet time, follow
-    /// each other sooner: after a sixteenth of it, an eighth, and so on. Default 100 ms, as Java's `retry.backoff.ms`.
+    /// Pause between two requests in a row, and after a failure, where it doubles. The first few in a row, after a quiet time,
+    /// follow each other sooner: after a sixteenth of it, an eighth, and so on. Default 100 ms, as Java's `retry.backoff.ms`.
     pub refresh_backoff: Duration,
     /// Longest pause between two requests. Default 5 s: a leader election is noticed within it even in bad times.
     pub refresh_backoff_max: Duration,

@@ -1,7 +1,8 @@
 //! Writing rows into a table that has some.
 //!
 //! One by one each row costs a way down the tree and a copy of the page that it lies in, about 4 us. Where so many rows are written
-//! that nearly every page is copied anyway, writing the whole table anew, in order, costs less: 0.45 us for each row that it then has.
+//! that nearly every page is copied anyway, writing the whole table anew, in order, costs less: 0.45 us for each row that it then
+//! has.
 
 use std::cmp::Ordering;
 use std::ops::Bound;

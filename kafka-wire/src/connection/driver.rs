@@ -1,8 +1,8 @@
 //! Moves bytes and time for one connection: one task writes, one reads, both around one [`InFlight`].
 //!
 //! The writer (`writer.rs`) drains the queue and hands as many frames as fit to one vectored write. The reader cuts frames, gives
-//! each to its waiter and keeps the deadlines. Whoever meets trouble first closes the connection for both and tells every waiter. Neither is
-//! ever cancelled halfway through a frame: dropping a response future drops an interest, nothing else.
+//! each to its waiter and keeps the deadlines. Whoever meets trouble first closes the connection for both and tells every waiter.
+//! Neither is ever cancelled halfway through a frame: dropping a response future drops an interest, nothing else.
 
 #![allow(
     clippy::disallowed_methods,

@@ -91,10 +91,16 @@ impl Carried {
     async fn run(self, client: impl AsyncRead + AsyncWrite, broker: BoxedStream) {
         let (from_client, to_client) = tokio::io::split(client);
         let (from_broker, to_broker) = tokio::io::split(broker);
+        let carried = async {
+            tokio::join!(
+                self.carry(Way::Up, from_client, to_broker),
+                self.carry(Way::Down, from_broker, to_client)
+            )
+        };
         tokio::select! {
             biased;
             () = self.connection.was_cut() => {}
-            () = async { tokio::join!(self.carry(Way::Up, from_client, to_broker), self.carry(Way::Down, from_broker, to_client)); } => {}
+            ((), ()) = carried => {}
         }
         self.tell("closed");
         self.network.disconnected(&self.connection);
