@@ -24,7 +24,7 @@ const WRITE: Duration = Duration::from_millis(150);
 /// How often it tells how far it is.
 const LOOK: Duration = Duration::from_millis(200);
 
-#[tokio::main(worker_threads = 3)]
+#[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [brokers, topic, directory, max_memory, rest @ ..] = arguments.as_slice() else {
