@@ -95,6 +95,8 @@ enum Flush {
     Applying {
         bytes: usize,
     },
+    /// It did not get into the store. Nothing may any more: a later generation would take the checkpoint past its rows.
+    Failed,
 }
 
 /// Somebody else wrote to the changelog between two of our records.
@@ -378,10 +380,11 @@ impl Table {
     /// Feeds the end of the job under way.
     ///
     /// # Errors
-    /// What the store said; the table must not be used any more.
+    /// What the store said; the table writes nothing to it any more.
     pub(crate) fn finish_job(&mut self, done: FlushDone) -> Result<(), StoreError> {
-        (self.flush, self.lent) = (Flush::Idle, None);
+        (self.flush, self.lent) = (Flush::Failed, None);
         done.result?;
+        self.flush = Flush::Idle;
         self.overlay.applied(done.generation);
         self.trim();
         Ok(())
@@ -407,7 +410,7 @@ impl Table {
         let sealed = match &self.flush {
             Flush::Sealed { rows, .. } => rows.bytes(),
             Flush::Applying { bytes } => *bytes,
-            Flush::Idle => 0,
+            Flush::Idle | Flush::Failed => 0,
         };
         let clean = self.overlay.bytes().saturating_sub(self.overlay.dirty_bytes() + sealed);
         if self.overlay.bytes() > self.limits.cache_bytes && clean > self.limits.cache_bytes / 8 {

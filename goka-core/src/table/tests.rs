@@ -128,6 +128,24 @@ fn a_followers_rows_carry_the_position_they_were_read_to() {
 }
 
 #[test]
+fn after_a_flush_that_failed_no_later_rows_take_the_checkpoint_past_those_that_are_missing() {
+    let (now, store) = (some_instant(), store());
+    let mut table = table(store.clone(), 0);
+    table.stage(now, b"a", Some(b"1"));
+    table.handle_position(5, 0);
+    table.seal(table.acknowledged_batches());
+    drop(table.take_job(now, 1_000, false).unwrap());
+    let broken = FlushDone::lost(&"input/output error");
+    assert!(table.finish_job(broken).is_err());
+    // A follower that ends would write what it has read since.
+    table.stage(now, b"b", Some(b"2"));
+    table.handle_position(9, 0);
+    table.seal(table.acknowledged_batches());
+    assert!(!run_job(&mut table, now) && !table.is_flushed());
+    assert_eq!((store.checkpoint().unwrap(), rows(&store).len()), (None, 0));
+}
+
+#[test]
 fn a_flush_is_due_by_size_or_by_age_and_one_at_a_time() {
     let now = some_instant();
     let mut table = table(store(), 0);

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -23,7 +24,12 @@ use super::watch::Watch;
 #[derive(Clone)]
 pub(super) struct Disk {
     files: Arc<Mutex<BTreeMap<(String, i32), File>>>,
+    /// Fails after so many more operations; never if negative.
+    sound_for: Arc<AtomicI64>,
 }
+
+/// A situation.
+pub(super) const FAILED: &str = "disk error";
 
 #[derive(Default)]
 struct File {
@@ -56,7 +62,10 @@ impl File {
 
 impl Disk {
     pub(super) fn new() -> Disk {
-        Disk { files: Arc::default() }
+        Disk {
+            files: Arc::default(),
+            sound_for: Arc::new(AtomicI64::new(-1)),
+        }
     }
 
     /// The process that used it is dead.
@@ -72,6 +81,20 @@ impl Disk {
             file.since.truncate(kept);
             file.sync();
         }
+    }
+
+    /// Fails once, at one of its next operations.
+    pub(super) fn fail_after(&self, operations: i64) {
+        self.sound_for.store(operations, Ordering::Relaxed);
+    }
+
+    /// Something is read or written: whether that succeeds.
+    fn is_sound(&self) -> bool {
+        let left = self.sound_for.load(Ordering::Relaxed);
+        if left >= 0 {
+            self.sound_for.store(left - 1, Ordering::Relaxed);
+        }
+        left != 0
     }
 
     /// Whether a process has any of it open.
@@ -116,6 +139,24 @@ impl fmt::Debug for Mounted {
     }
 }
 
+impl Mounted {
+    fn operate(&self, (topic, partition): &(String, i32)) -> Result<(), StoreError> {
+        if self.life.is_dead() || self.disk.is_sound() {
+            return Ok(());
+        }
+        let trace = &self.watch.trace;
+        trace.met(FAILED);
+        trace.event(format_args!(
+            "{} meets a disk error in {topic}-{partition}",
+            self.life.name
+        ));
+        Err(StoreError::new(
+            format!("simulated {topic}-{partition}"),
+            "input/output error",
+        ))
+    }
+}
+
 impl StoreBuilder for Mounted {
     fn may_block(&self) -> bool {
         false
@@ -127,6 +168,7 @@ impl StoreBuilder for Mounted {
             mounted: self.clone(),
             name: key.clone(),
         };
+        self.operate(&store.name)?;
         if self.life.step() {
             let mut files = self.disk.lock();
             let file = files.entry(key).or_default();
@@ -150,6 +192,7 @@ struct Store {
 
 impl Store {
     fn read<R>(&self, f: impl FnOnce(&Image) -> R) -> Result<R, StoreError> {
+        self.mounted.operate(&self.name)?;
         let files = self.mounted.disk.lock();
         let file = files
             .get(&self.name)
@@ -161,6 +204,7 @@ impl Store {
         if !self.mounted.life.step() {
             return Err(self.gone());
         }
+        self.mounted.operate(&self.name)?;
         let image = {
             let mut files = self.mounted.disk.lock();
             let own = |file: &&mut File| file.open == Some(self.mounted.life.number);

@@ -28,7 +28,9 @@ mod plan;
 mod producer;
 mod seed;
 mod stamped;
+mod tables;
 mod trace;
+mod view;
 mod watch;
 mod world;
 mod writes;
@@ -75,6 +77,9 @@ pub fn situations() -> Vec<&'static str> {
         owners::HELD_BACK,
         history::CROSSED,
         "replay",
+        disk::FAILED,
+        "view ready",
+        "view read",
     ];
     all.extend(plan::Trouble::ALL.map(plan::Trouble::name));
     all

@@ -133,6 +133,16 @@ impl Nemesis {
             }
             Trouble::ScaleOut => self.scale(),
             Trouble::Pause => self.pause(),
+            Trouble::DiskError => {
+                let steps = self.chance.between(0, 40) as i64;
+                if let Some((_, disk)) = self.chance.pick(&self.world.disks()) {
+                    disk.fail_after(steps);
+                }
+            }
+            Trouble::Compaction => {
+                let partition = self.chance.below(self.world.plan.partitions as usize) as i32;
+                self.world.watch.compact(partition);
+            }
             Trouble::Suspend => {
                 let time = self.chance.millis(100, 12_000);
                 tokio::time::advance(time).await;

@@ -18,6 +18,11 @@ pub(super) const BEGIN_UNIX_MS: i64 = 1_700_000_000_000;
 
 /// Streams of chance from here on belong to what joined after the first edition, one each.
 const LATER_STREAMS: u64 = 10;
+/// That of the view, and one more for what it does.
+pub(super) const VIEW_STREAM: u64 = 40;
+
+/// How often those look who wait for something.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Everything that is fixed before a run begins.
 #[derive(Debug, Clone)]
@@ -34,6 +39,7 @@ pub(super) struct Plan {
     pub(super) trouble: Duration,
     pub(super) deletes: bool,
     pub(super) output: bool,
+    pub(super) view: bool,
     /// Produce and Fetch in versions without leader hints (KIP-951).
     pub(super) without_hints: bool,
     pub(super) request_timeout: Duration,
@@ -90,10 +96,12 @@ pub(super) enum Trouble {
     ScaleOut,
     Suspend,
     Pause,
+    DiskError,
+    Compaction,
 }
 
 impl Trouble {
-    pub(super) const ALL: [Trouble; 18] = [
+    pub(super) const ALL: [Trouble; 20] = [
         Trouble::OneWayPartition,
         Trouble::FullPartition,
         Trouble::Clog,
@@ -112,12 +120,14 @@ impl Trouble {
         Trouble::ScaleOut,
         Trouble::Suspend,
         Trouble::Pause,
+        Trouble::DiskError,
+        Trouble::Compaction,
     ];
 
     /// The edition of seeds with which it came.
     fn since(self) -> u8 {
         match self {
-            Trouble::Pause => 2,
+            Trouble::Pause | Trouble::DiskError | Trouble::Compaction => 2,
             _ => 1,
         }
     }
@@ -142,7 +152,9 @@ impl Trouble {
             Trouble::Stop => "instance restarted in order",
             Trouble::ScaleOut => "scaled out or in",
             Trouble::Suspend => "everything suspended",
-            Trouble::Pause => "instance stopped and continued",
+            Trouble::Pause => "process stopped and continued",
+            Trouble::DiskError => "a disk is about to fail",
+            Trouble::Compaction => "changelog compacted",
         }
     }
 }
@@ -168,6 +180,7 @@ impl Plan {
             trouble,
             deletes: chance.below(5) == 0,
             output: chance.below(2) == 0,
+            view: edition > 1 && Chance::new(seed, VIEW_STREAM).below(2) == 0,
             without_hints: chance.below(3) == 0,
             request_timeout,
             processor: processor(&mut chance, request_timeout),

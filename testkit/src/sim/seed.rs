@@ -4,13 +4,13 @@ use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
 
-/// What a run is made from. Written as the number in hexadecimal; those of earlier editions as `EDITION:NUMBER`.
+/// What a run is made from. Written as `EDITION:NUMBER`, the number in hexadecimal; a number alone is of the newest edition.
 ///
 /// An edition is what there is to draw from: a kept seed goes on to mean what it meant when faults and actors join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed {
-    /// 1: processors and producers, faults of network and brokers, kills. 2: also pauses, disk errors, brokers that forget
-    /// producers, and a view.
+    /// 1: processors and producers, faults of network and brokers, kills. 2: also pauses, disk errors,
+    /// compaction, and a view.
     pub edition: u8,
     /// Everything is drawn from it.
     pub number: u64,
@@ -31,10 +31,7 @@ impl Seed {
 
 impl fmt::Display for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.edition != Seed::NEWEST {
-            write!(f, "{}:", self.edition)?;
-        }
-        write!(f, "{:016x}", self.number)
+        write!(f, "{}:{:016x}", self.edition, self.number)
     }
 }
 

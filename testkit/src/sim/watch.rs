@@ -2,7 +2,6 @@
 //! the checker reads.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,17 +11,20 @@ use super::disk::Image;
 use super::life::Life;
 use super::network::Network;
 use super::owners;
+use super::tables::Tables;
 use super::trace::Trace;
-use super::world::CHANGELOG;
+use super::world::{CHANGELOG, VIEW};
 use super::writes;
 use crate::broker::EmbeddedBroker;
-use crate::checker::{Callback, Log, Sent};
+use crate::checker::{Callback, Sent};
 
 /// Shared by everything in a run.
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) trace: Trace,
     pub(super) broker: Arc<EmbeddedBroker>,
+    /// What stores held.
+    pub(super) tables: Tables,
     network: Arc<Network>,
     state: Mutex<State>,
 }
@@ -33,18 +35,7 @@ struct State {
     sent: Vec<Sent>,
     /// How often each process has owned each partition.
     ownerships: HashMap<(u64, i32), i32>,
-    /// Each state that a store was brought into.
-    images: Vec<ImageSeen>,
     unclean_ends: u64,
-}
-
-/// The state of a store after one of its transactions, to be compared with the changelog when that is known in full.
-#[derive(Debug)]
-struct ImageSeen {
-    name: String,
-    partition: i32,
-    checkpoint: i64,
-    hash: u64,
 }
 
 impl Watch {
@@ -52,6 +43,7 @@ impl Watch {
         Arc::new(Watch {
             trace: network.trace.clone(),
             broker,
+            tables: Tables::default(),
             network,
             state: Mutex::default(),
         })
@@ -59,6 +51,9 @@ impl Watch {
 
     /// A process opened the store of a partition: it owns it.
     pub(super) fn owned(&self, life: &Life, partition: i32) {
+        if life.who == VIEW {
+            return;
+        }
         let nth = self.network.owners.begun(life.number, partition, self.trace.elapsed());
         self.trace
             .event(format_args!("{} owns partition {partition}", life.name));
@@ -140,12 +135,41 @@ impl Watch {
                 life.name
             ));
         }
-        self.lock().images.push(ImageSeen {
-            name: life.name.clone(),
-            partition: *partition,
-            checkpoint,
-            hash: hash(&image.rows),
-        });
+        self.tables.stored(&life.name, *partition, image, self.trace.elapsed());
+    }
+
+    /// Somebody read a row of the view.
+    pub(super) fn viewed(&self, life: &Life, key: &str, row: &str) {
+        if life.is_dead() {
+            return;
+        }
+        self.trace.met("view read");
+        self.trace.event(format_args!("{} shows {row} for {key}", life.name));
+        self.tables.viewed(key, row);
+    }
+
+    /// Compacts a partition of the changelog.
+    pub(super) fn compact(&self, partition: i32) {
+        let now = self.trace.elapsed();
+        let taken = self.tables.compact(&self.broker, CHANGELOG, partition, now);
+        self.trace.event(format_args!(
+            "compaction takes {taken} records of partition {partition}"
+        ));
+    }
+
+    /// The rows that the changelog makes, over all its partitions.
+    pub(super) fn table(&self, partitions: i32) -> BTreeMap<Bytes, Bytes> {
+        let mut rows = BTreeMap::new();
+        for record in
+            (0..partitions).flat_map(|partition| self.broker.records(CHANGELOG, partition).unwrap_or_default())
+        {
+            let key = record.key.unwrap_or_default();
+            match record.value {
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
+            };
+        }
+        rows
     }
 
     pub(super) fn sent(&self, sent: Sent) {
@@ -168,38 +192,7 @@ impl Watch {
         self.lock().callbacks.remove(&partition).unwrap_or_default()
     }
 
-    /// Compares each state that a store of the partition was in with the fold of the changelog up to there (V07).
-    pub(super) fn check_images(&self, partition: i32, changelog: &Log) {
-        let mut images = std::mem::take(&mut self.lock().images);
-        images.sort_by_key(|image| image.checkpoint);
-        let mut rows = BTreeMap::<Bytes, Bytes>::new();
-        let mut records = changelog.records.iter().peekable();
-        for image in images.iter().filter(|image| image.partition == partition) {
-            while let Some(record) = records.next_if(|record| record.offset < image.checkpoint) {
-                let key = record.key.clone().unwrap_or_default();
-                match &record.value {
-                    Some(value) => rows.insert(key, value.clone()),
-                    None => rows.remove(&key),
-                };
-            }
-            if hash(&rows) != image.hash {
-                self.trace.violation(format!(
-                    "V07 {} stored in partition {partition} what the changelog up to {} does not make",
-                    image.name, image.checkpoint
-                ));
-            }
-        }
-        images.retain(|image| image.partition != partition);
-        self.lock().images = images;
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn hash(rows: &BTreeMap<Bytes, Bytes>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    rows.hash(&mut hasher);
-    hasher.finish()
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use kafka_wire::rpc::Surroundings;
 use kafka_wire::{Client, ClientConfig, ConfigError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::chance::Chance;
@@ -24,7 +24,7 @@ use super::network::Network;
 use super::plan::{BEGIN_UNIX_MS, Plan};
 use super::trace::Trace;
 use super::watch::Watch;
-use super::{history, nemesis, producer};
+use super::{history, nemesis, producer, view};
 use crate::broker::{EmbeddedBroker, NewTopic};
 
 pub(super) const GROUP: &str = "chain";
@@ -34,6 +34,8 @@ pub(super) const OUTPUT: &str = "rows";
 
 /// Producers have numbers from here on.
 const PRODUCERS: u32 = 100;
+/// The view's number.
+pub(super) const VIEW: u32 = 200;
 /// How long the brokers may need for nothing but the end of all connections.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -52,6 +54,8 @@ struct State {
     lives: BTreeMap<u32, Arc<Life>>,
     instances: BTreeMap<u32, Kept>,
     next_instance: u32,
+    /// The view's disk, if there is one.
+    view: Option<Disk>,
     /// Tasks that end troubles.
     reliefs: JoinSet<()>,
 }
@@ -91,6 +95,12 @@ pub(super) async fn run(plan: Plan, trace: Trace) {
         let life = world.process(format!("producer {number}"), PRODUCERS + number);
         producers.spawn(producer::produce(Arc::clone(&world), life));
     }
+    let (last, mut view) = (watch::Sender::new(false), JoinSet::new());
+    if world.plan.view {
+        let disk = Disk::new();
+        world.lock().view = Some(disk.clone());
+        view.spawn(view::keep(Arc::clone(&world), last.subscribe(), disk));
+    }
     nemesis::trouble(Arc::clone(&world)).await;
     let left = world.plan.trouble.saturating_sub(trace.elapsed());
     tokio::time::sleep(left).await;
@@ -102,6 +112,8 @@ pub(super) async fn run(plan: Plan, trace: Trace) {
     }
     let rested = world.comes_to_rest(patience).await;
     let stopped = world.stop_all().await;
+    last.send_replace(true);
+    while view.join_next().await.is_some() {}
     history::check(&world, rested && stopped);
     drop(producers);
     world.check_silence().await;
@@ -120,6 +132,14 @@ impl World {
         let count = self.lock().processes + 1;
         let life = self.process(format!("instance {instance}.{count}"), instance);
         self.lock().lives.insert(instance, Arc::clone(&life));
+        life
+    }
+
+    /// Another process of the view.
+    pub(super) fn born_view(&self) -> Arc<Life> {
+        let count = self.lock().processes + 1;
+        let life = self.process(format!("view.{count}"), VIEW);
+        self.lock().lives.insert(VIEW, Arc::clone(&life));
         life
     }
 
@@ -148,7 +168,8 @@ impl World {
     pub(super) fn everybody(&self) -> Vec<u32> {
         let instances: Vec<u32> = self.lock().instances.keys().copied().collect();
         let producers = (0..self.plan.producers).map(|number| PRODUCERS + number);
-        instances.into_iter().chain(producers).collect()
+        let view = self.plan.view.then_some(VIEW);
+        instances.into_iter().chain(producers).chain(view).collect()
     }
 
     /// Instances that were not told to retire.
@@ -199,7 +220,9 @@ impl World {
     pub(super) fn disks(&self) -> Vec<(u32, Disk)> {
         let state = self.lock();
         let kept = state.instances.iter();
-        kept.map(|(number, kept)| (*number, kept.disk.clone())).collect()
+        let disks = kept.map(|(number, kept)| (*number, kept.disk.clone()));
+        let view = state.view.iter().map(|disk| (VIEW, disk.clone()));
+        disks.chain(view).collect()
     }
 
     /// Runs a task that ends a trouble.
@@ -220,6 +243,9 @@ impl World {
         for life in self.lock().lives.values() {
             life.kill_after(-1);
             life.pause.end();
+        }
+        for (_, disk) in self.disks() {
+            disk.fail_after(-1);
         }
         if self.instances() == 0 {
             self.start_instance();
