@@ -116,7 +116,7 @@ async fn main() -> Result<(), Failure> {
     let outcome: Outcome = match args.workload {
         Workload::Count => stream::count(&args, started).await?,
         Workload::Recover => stream::recover(&args).await?,
-        Workload::RecoverAll => stream::recover_all(&args).await?,
+        Workload::RecoverAll => stream::recover_all(&args, started).await?,
         Workload::Forward => stream::forward(&args, started).await?,
         Workload::Produce => wire::produce(&args).await?,
         Workload::Consume => wire::consume(&args, started).await?,

@@ -51,7 +51,7 @@ pub(crate) async fn recover(args: &Args) -> Result<Outcome, Failure> {
     })
 }
 
-pub(crate) async fn recover_all(args: &Args) -> Result<Outcome, Failure> {
+pub(crate) async fn recover_all(args: &Args, started: Instant) -> Result<Outcome, Failure> {
     if args.state.exists() {
         std::fs::remove_dir_all(&args.state)?;
     }
@@ -61,6 +61,7 @@ pub(crate) async fn recover_all(args: &Args) -> Result<Outcome, Failure> {
     let view = View::new(client(args)?, table, Bytes, Redb::at(&args.state))?.with_config(config);
     let view = view.start().await?;
     view.ready().await?;
+    let ready = started.elapsed().as_secs_f64();
     let recovered = view
         .stats()
         .partitions
@@ -72,7 +73,7 @@ pub(crate) async fn recover_all(args: &Args) -> Result<Outcome, Failure> {
         records,
         first: None,
         wall: None,
-        note: "view of unique keys into redb".to_owned(),
+        note: format!("view of unique keys into redb; ready after {ready:.3} s"),
     })
 }
 
