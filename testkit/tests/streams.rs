@@ -52,6 +52,8 @@ mod lifecycle;
 mod outputs;
 #[path = "streams/rebalance.rs"]
 mod rebalance;
+#[path = "streams/recovering.rs"]
+mod recovering;
 #[path = "streams/refused.rs"]
 mod refused;
 #[path = "streams/trust.rs"]
@@ -134,6 +136,9 @@ on_each_cluster! {
         connections_cut_again_and_again_lose_and_double_nothing,
         members_that_come_and_go_leave_the_counts_exact,
     }
+    recovering: {
+        tables_too_large_for_their_part_recover_in_turns_and_within_bounds,
+    }
     refused: {
         a_record_that_its_topic_refuses_ends_the_run_before_it_is_committed,
         a_record_that_no_request_can_carry_ends_the_run_and_names_its_cause,
@@ -191,6 +196,9 @@ on_the_embedded_cluster! {
     emitting: {
         failures_are_told_at_the_end_although_receipts_were_dropped,
         records_of_a_key_keep_their_order_while_brokers_fail,
+    }
+    recovering: {
+        tables_that_nobody_serves_keep_no_room_from_the_others,
     }
     refused: {
         input_that_is_gone_before_it_was_read_ends_the_run_unless_it_may_be_skipped,

@@ -58,16 +58,16 @@ impl FlushJob {
     }
 
     fn write(&self) -> Result<(), StoreError> {
-        let rows = self.rows.sorted();
         if self.store.is_empty()? {
             // Nothing to delete in an empty store: tombstones need not be written.
-            let mut rows = rows.iter().filter_map(|row| Some((row.key, row.value?)));
+            let mut rows = self.rows.sorted().filter_map(|row| Some((row.key, row.value?)));
             self.store.load_sorted(&mut rows, self.checkpoint)?;
             if self.durability == Durability::Immediate {
                 self.store.sync()?;
             }
             return Ok(());
         }
+        let rows: Vec<_> = self.rows.sorted().collect();
         self.store.apply(&rows, self.checkpoint, self.durability)
     }
 }

@@ -12,6 +12,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use kafka_wire::{
     Client, FetchedBatch, Fetcher, IsolationLevel, OffsetReset, PartitionFetch, RecordCursor, StartOffset,
@@ -20,8 +21,12 @@ use tokio::task::JoinHandle;
 
 use super::TableError;
 use super::open::{blocking, leader_epoch, now};
+use super::recovery::REPORT_EVERY;
 use super::room::Turn;
 use super::{FlushDone, FlushJob, OpenTable, Recovery, RecoveryProgress, Room, Table};
+
+/// When a follower with nothing to do looks again whether there is.
+const IDLE: Duration = Duration::from_secs(3600);
 
 /// A table that is owned, or shared with readers.
 pub(crate) trait TableAccess {
@@ -105,18 +110,20 @@ impl Follower {
     /// # Errors
     /// The changelog cannot be read or decoded, or the store fails.
     pub(crate) async fn step<A: TableAccess>(&mut self, access: &mut A) -> Result<(), TableError> {
+        self.report(access);
         self.start_flush(access, false);
         let state = |table: &mut Table| (table.is_full(), table.wants_room(), table.flush_at());
         let (full, wants_room, flush_at) = access.with(state);
         if wants_room && self.asked.is_none() {
             self.asked = Some(Box::pin(self.room.clone().turn()));
         }
-        let flush_at = flush_at.unwrap_or_else(|| now() + std::time::Duration::from_secs(3600));
+        let idle = if self.is_recovered() { IDLE } else { REPORT_EVERY };
+        let wake_at = flush_at.unwrap_or_else(|| now() + idle);
         tokio::select! {
             biased;
             done = flush_done(&mut self.flush) => self.end_flush(access, done),
             turn = its_turn(&mut self.asked), if self.flush.is_none() => {
-                access.with(|table| table.lend(turn.bytes()));
+                access.with(|table| table.lend(now(), turn.bytes()));
                 self.turn = Some(turn);
                 Ok(())
             }
@@ -129,7 +136,7 @@ impl Follower {
                 Some(Err(error)) => Err(access.with(|table| TableError::fetch(table.topic_partition(), error))),
                 None => Err(access.with(|table| TableError::no_offsets(table.topic_partition()))),
             },
-            () = tokio::time::sleep_until(flush_at.into()) => Ok(()),
+            () = tokio::time::sleep_until(wake_at.into()) => Ok(()),
         }
     }
 
@@ -204,12 +211,20 @@ impl Follower {
             self.reading = None;
         }
         self.recovery.handle_progress(position, records, bytes);
-        if self.recovery.report_due(now) {
-            let progress = self.recovery.progress(now);
-            access.with(|table| tracing::info!(table = %table.topic_partition(), "recovering: {progress}"));
-        }
         self.end_recovery(access);
         Ok(())
+    }
+
+    /// A line about a recovery now and then, also while it waits.
+    fn report<A: TableAccess>(&mut self, access: &mut A) {
+        let now = now();
+        if self.recovery.report_due(now) {
+            let progress = self.recovery.progress(now);
+            access.with(|table| {
+                let waits = if table.wants_room() { ", waits for room" } else { "" };
+                tracing::info!(table = %table.topic_partition(), "recovering: {progress}{waits}");
+            });
+        }
     }
 
     /// At the target: the table is recovered, unless what was gathered must be flushed first.

@@ -1,7 +1,7 @@
 //! `Gathered`: the rows of a table that is being recovered, the last value by key, on their way into the store.
 //!
 //! ```text
-//!   put ──> rows (one buffer, in order of first writes) ──take──> flush job
+//!   put ──> rows (packed, in order of first writes) ──take──> flush job
 //!             ^── index: hash of the key ─> number of the row
 //! ```
 //!
@@ -18,8 +18,8 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::sealed::SealedRows;
 
-/// What a row costs beside key and value, in bytes: its entry, its place in the index at the emptiest, its part of the sorted list.
-const ROW_OVERHEAD: usize = 48;
+/// What a row costs beside key and value, in bytes: its entry, room for others, and its place in the index or in sorted lists.
+const ROW_OVERHEAD: usize = 64;
 
 /// See the module's text.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Gathered {
             .index
             .find(spread(hash), |place| place.hash == hash && rows.key(place.row) == key);
         if let Some(&Place { row, .. }) = found {
-            self.rows.replace(row, value);
+            self.rows.replace(row, key, value);
             return;
         }
         let row = self.rows.push(key, value);
@@ -125,7 +125,7 @@ mod tests {
             }
             let bytes = gathered.bytes();
             let rows = gathered.take();
-            let held: Vec<_> = rows.sorted().iter().map(|row| (row.key.to_vec(), row.value.map(<[u8]>::to_vec))).collect();
+            let held: Vec<_> = rows.sorted().map(|row| (row.key.to_vec(), row.value.map(<[u8]>::to_vec))).collect();
             let live: usize = held.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
             prop_assert!(bytes >= live + ROW_OVERHEAD * held.len());
             prop_assert_eq!(held, truth.into_iter().collect::<Vec<_>>());

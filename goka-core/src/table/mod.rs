@@ -163,9 +163,10 @@ impl Table {
         self.gathered.is_some() && self.lent.is_none() && self.is_at_limit()
     }
 
-    /// It may gather so many bytes more, until the next flush ends.
-    pub(crate) fn lend(&mut self, bytes: usize) {
+    /// It may gather so many bytes more, until the next flush ends; that is due when they are full, and by age from now on.
+    pub(crate) fn lend(&mut self, now: Instant, bytes: usize) {
         self.lent = Some(bytes);
+        self.oldest_write = self.oldest_write.map(|_| now);
     }
 
     pub(crate) fn topic_partition(&self) -> &TopicPartition {
@@ -288,6 +289,8 @@ impl Table {
     /// When [`flush_due`](Table::flush_due) should be asked again for reasons of age.
     pub(crate) fn flush_at(&self) -> Option<Instant> {
         match self.flush {
+            // Its turn comes: others give theirs back when they are as old.
+            Flush::Idle if self.wants_room() => None,
             Flush::Idle => self.oldest_write.map(|at| at + self.limits.flush_interval),
             _ => None,
         }

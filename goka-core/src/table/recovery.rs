@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 /// How often progress is worth a line in the log.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
+pub(super) const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// See the module's text.
 #[derive(Debug, Clone)]

@@ -6,9 +6,9 @@
 //!
 //! A store that is filled in one go costs a third of one that is filled little by little. So tables that are too large for their
 //! part do not all recover at once: some borrow what nobody uses now, and the others wait, with their part full. Turns are given
-//! in the order in which they were asked for and end with a flush: a table too large even for that asks again, behind the others.
-//! Whoever has a turn waits for nobody, and whoever waits flushes its own part when that is due by age; so nothing can stand
-//! still for good.
+//! in the order in which they were asked for and end with a flush, which is due when what was lent is full, and by age: a table too
+//! large even for that, or slow, asks again, behind the others. So whoever has a turn waits for none of those that wait, and whoever
+//! waits gets one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

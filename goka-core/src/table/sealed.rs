@@ -2,45 +2,52 @@
 
 use crate::storage::Row;
 
-/// Rows with the last value per key, packed into one buffer: a generation of the overlay, or what a recovery gathered.
+/// Rows with the last value per key, packed together: a generation of the overlay, or what a recovery gathered.
 #[derive(Debug, Default)]
 pub(crate) struct SealedRows {
     generation: u64,
-    bytes: Vec<u8>,
+    /// A row lies in one of these, which never grow: what is given back fits what is asked for next, and nothing is copied.
+    blocks: Vec<Vec<u8>>,
     entries: Vec<Entry>,
-    /// Bytes of rows that were written anew.
+    /// Bytes in all blocks.
+    bytes: usize,
+    /// Bytes that belong to no row any more.
     left: usize,
 }
 
-/// The value follows the key.
+/// Where a row is; the value follows the key.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    start: usize,
+    block: u32,
+    start: u32,
     key: u32,
     /// [`DELETED`] if there is none. Records are shorter than 2 GiB, and so are their parts.
     value: u32,
 }
 
 const DELETED: u32 = u32::MAX;
-/// Fewer bytes of rows that were written anew are not worth copying the others.
+/// Blocks are as large as all before them, within these bounds, or as the row that is put into a new one.
+const BLOCK_BYTES: std::ops::RangeInclusive<usize> = (4 << 10)..=(1 << 20);
+/// Fewer bytes that belong to no row are not worth copying the others.
 const LEFT_ALONE: usize = 64 << 10;
+/// Rows looked at together: they lie anywhere, and memory that is asked for at once comes in the time of one.
+const AT_ONCE: usize = 32;
 
 impl SealedRows {
     pub(crate) fn with_capacity(generation: u64, rows: usize, bytes: usize) -> SealedRows {
         SealedRows {
             generation,
-            bytes: Vec::with_capacity(bytes),
+            blocks: vec![Vec::with_capacity(bytes)],
             entries: Vec::with_capacity(rows),
-            left: 0,
+            ..SealedRows::default()
         }
     }
 
     /// Adds a row of a new key; tells its number.
     pub(crate) fn push(&mut self, key: &[u8], value: Option<&[u8]>) -> u32 {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        self.bytes.extend_from_slice(value.unwrap_or_default());
+        let (block, start) = self.append(key, value.unwrap_or_default());
         self.entries.push(Entry {
+            block,
             start,
             key: key.len() as u32,
             value: length_of(value),
@@ -49,38 +56,55 @@ impl SealedRows {
     }
 
     /// Gives row number `row` another value.
-    pub(crate) fn replace(&mut self, row: u32, value: Option<&[u8]>) {
-        let entry = &mut self.entries[row as usize];
-        let (from, room) = (entry.start + entry.key as usize, entry.value_length());
-        match value {
-            Some(value) if value.len() > room => {
-                let start = self.bytes.len();
-                self.bytes.extend_from_within(entry.start..from);
-                self.bytes.extend_from_slice(value);
-                entry.start = start;
-                self.left += entry.key as usize + room;
-            }
-            Some(value) => self.bytes[from..from + value.len()].copy_from_slice(value),
-            None => {}
+    pub(crate) fn replace(&mut self, row: u32, key: &[u8], value: Option<&[u8]>) {
+        let entry = self.entries[row as usize];
+        let (bytes, room) = (value.unwrap_or_default(), entry.value_length());
+        let mut moved = entry;
+        if bytes.len() <= room {
+            let from = entry.start as usize + key.len();
+            self.blocks[entry.block as usize][from..from + bytes.len()].copy_from_slice(bytes);
+            self.left += room - bytes.len();
+        } else {
+            (moved.block, moved.start) = self.append(key, bytes);
+            self.left += key.len() + room;
         }
-        self.left += room.saturating_sub(value.map_or(0, <[u8]>::len));
-        entry.value = length_of(value);
-        if self.left > LEFT_ALONE && self.left > self.bytes.len() / 2 {
+        moved.value = length_of(value);
+        self.entries[row as usize] = moved;
+        if self.left > LEFT_ALONE && self.left > self.bytes / 2 {
             self.pack();
         }
     }
 
+    fn append(&mut self, key: &[u8], value: &[u8]) -> (u32, u32) {
+        let length = key.len() + value.len();
+        if self
+            .blocks
+            .last()
+            .is_none_or(|block| block.capacity() - block.len() < length)
+        {
+            let usual = self.bytes.clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end());
+            self.blocks.push(Vec::with_capacity(usual.max(length)));
+        }
+        let number = self.blocks.len() - 1;
+        let block = &mut self.blocks[number];
+        let start = block.len();
+        block.extend_from_slice(key);
+        block.extend_from_slice(value);
+        self.bytes += length;
+        (number as u32, start as u32)
+    }
+
     /// Copies the rows together.
     fn pack(&mut self) {
-        let mut packed = Vec::with_capacity(self.bytes.len() - self.left);
-        for entry in &mut self.entries {
-            let start = packed.len();
-            let length = entry.key as usize + entry.value_length();
-            packed.extend_from_slice(&self.bytes[entry.start..entry.start + length]);
-            entry.start = start;
+        let mut packed = SealedRows {
+            generation: self.generation,
+            ..SealedRows::default()
+        };
+        packed.entries.reserve_exact(self.entries.len());
+        for row in self.iter() {
+            packed.push(row.key, row.value);
         }
-        self.bytes = packed;
-        self.left = 0;
+        *self = packed;
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -98,31 +122,71 @@ impl SealedRows {
 
     /// Bytes of keys and values.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes
     }
 
     /// The key of row number `row`.
     pub(crate) fn key(&self, row: u32) -> &[u8] {
-        let entry = &self.entries[row as usize];
-        &self.bytes[entry.start..entry.start + entry.key as usize]
+        self.row(&self.entries[row as usize]).key
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        self.entries.iter().map(|entry| {
-            let row = &self.bytes[entry.start..entry.start + entry.key as usize + entry.value_length()];
-            let (key, value) = row.split_at(entry.key as usize);
-            Row {
-                key,
-                value: (entry.value != DELETED).then_some(value),
-            }
-        })
+        self.entries.iter().map(|entry| self.row(entry))
     }
 
     /// The rows in ascending order of their keys, as stores want them.
-    pub(crate) fn sorted(&self) -> Vec<Row<'_>> {
-        let mut rows: Vec<_> = self.iter().collect();
-        rows.sort_unstable_by(|a, b| a.key.cmp(b.key));
-        rows
+    pub(crate) fn sorted(&self) -> impl Iterator<Item = Row<'_>> {
+        let mut order = self.order().into_iter();
+        let mut next = Vec::with_capacity(AT_ONCE).into_iter();
+        std::iter::from_fn(move || {
+            if next.as_slice().is_empty() {
+                let rows: Vec<_> = order
+                    .by_ref()
+                    .take(AT_ONCE)
+                    .map(|ranked| self.row(&ranked.entry))
+                    .collect();
+                for row in &rows {
+                    std::hint::black_box(row.key.first());
+                }
+                next = rows.into_iter();
+            }
+            next.next()
+        })
+    }
+
+    /// Most comparisons are decided by eight bytes of the keys, those after what all keys begin with, which lie side by side.
+    fn order(&self) -> Vec<Ranked> {
+        let first = self.iter().next().map_or(&[][..], |row| row.key);
+        let shared = self.iter().fold(first.len(), |shared, row| {
+            let alike = row.key.iter().zip(&first[..shared]).take_while(|(a, b)| a == b);
+            alike.count()
+        });
+        let rank = |entry: &Entry| {
+            let mut bytes = [0; 8];
+            let distinct = &self.row(entry).key[shared..];
+            let length = distinct.len().min(8);
+            bytes[..length].copy_from_slice(&distinct[..length]);
+            u64::from_be_bytes(bytes)
+        };
+        let ranked = |&entry: &Entry| Ranked {
+            rank: rank(&entry),
+            entry,
+        };
+        let mut order: Vec<_> = self.entries.iter().map(ranked).collect();
+        order.sort_unstable_by(|a, b| {
+            let by_rank = a.rank.cmp(&b.rank);
+            by_rank.then_with(|| self.row(&a.entry).key.cmp(self.row(&b.entry).key))
+        });
+        order
+    }
+
+    fn row(&self, entry: &Entry) -> Row<'_> {
+        let row = &self.blocks[entry.block as usize][entry.start as usize..];
+        let (key, rest) = row.split_at(entry.key as usize);
+        Row {
+            key,
+            value: (entry.value != DELETED).then(|| &rest[..entry.value_length()]),
+        }
     }
 }
 
@@ -135,6 +199,36 @@ impl Entry {
     }
 }
 
+/// A row and its place among the others, as far as that is known without looking at the key.
+struct Ranked {
+    rank: u64,
+    entry: Entry,
+}
+
 fn length_of(value: Option<&[u8]>) -> u32 {
     value.map_or(DELETED, |value| value.len() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn rows_are_in_the_order_of_their_keys_whatever_those_begin_with(
+            prefix in proptest::collection::vec(any::<u8>(), 0..12),
+            ends in proptest::collection::hash_set(proptest::collection::vec(0u8..3, 0..12), 0..100),
+        ) {
+            let mut keys: Vec<_> = ends.into_iter().map(|end| [prefix.as_slice(), &end].concat()).collect();
+            let mut rows = SealedRows::default();
+            for key in &keys {
+                rows.push(key, Some(b"value"));
+            }
+            keys.sort();
+            let sorted: Vec<_> = rows.sorted().map(|row| row.key.to_vec()).collect();
+            prop_assert_eq!(sorted, keys);
+        }
+    }
 }

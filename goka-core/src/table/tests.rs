@@ -215,13 +215,18 @@ fn a_recovering_table_waits_for_room_when_its_part_is_full_and_is_flushed_when_t
     let mut table = recovering(store.clone());
     table.stage(now, b"a", Some(&[0; 1_000]));
     assert!(table.is_at_limit() && table.wants_room() && table.is_full());
-    assert!(!table.flush_due(now), "there may be room to come");
+    let now = now + Duration::from_secs(60);
     assert!(
-        table.flush_due(now + Duration::from_secs(10)),
-        "nobody waits for ever with all that it has read"
+        !table.flush_due(now) && table.flush_at().is_none(),
+        "there will be room"
     );
-    table.lend(1_000);
+    table.lend(now, 1_000);
     assert!(!table.is_at_limit() && !table.wants_room() && !table.is_full() && !table.flush_due(now));
+    assert_eq!(
+        table.flush_at(),
+        Some(now + Duration::from_secs(10)),
+        "nobody keeps what is lent for long"
+    );
     table.stage(now, b"b", Some(&[0; 1_000]));
     assert!(table.flush_due(now) && !table.wants_room());
     table.handle_position(2, 0);
