@@ -31,7 +31,14 @@ enum End {
 pub(super) async fn keep(world: Arc<World>, mut last: watch::Receiver<bool>, disk: Disk) {
     let mut chance = Chance::new(world.plan.seed, plan::VIEW_STREAM + 1);
     let trace = &world.watch.trace;
+    let mut until = None;
     loop {
+        if *last.borrow() {
+            let until = *until.get_or_insert_with(|| trace.elapsed() + 2 * world.plan.patience());
+            if trace.elapsed() >= until {
+                return trace.violation("V23 the view fails again and again".to_owned());
+            }
+        }
         let life = world.born_view();
         let pause = match live(&world, &life, &disk, &mut last, &mut chance).await {
             End::Done => return,
