@@ -28,6 +28,8 @@ struct Entry {
 const DELETED: u32 = u32::MAX;
 /// Blocks are as large as all before them, within these bounds, or as the row that is put into a new one.
 const BLOCK_BYTES: std::ops::RangeInclusive<usize> = (4 << 10)..=(1 << 20);
+/// What is known to be wanted is taken in one block up to this, so that 32 bits tell where a row begins.
+const LARGEST_BLOCK: usize = 1 << 30;
 /// Fewer bytes that belong to no row are not worth copying the others.
 const LEFT_ALONE: usize = 64 << 10;
 /// Rows looked at together: they lie anywhere, and memory that is asked for at once comes in the time of one.
@@ -37,7 +39,7 @@ impl SealedRows {
     pub(crate) fn with_capacity(generation: u64, rows: usize, bytes: usize) -> SealedRows {
         SealedRows {
             generation,
-            blocks: vec![Vec::with_capacity(bytes)],
+            blocks: vec![Vec::with_capacity(bytes.min(LARGEST_BLOCK))],
             entries: Vec::with_capacity(rows),
             ..SealedRows::default()
         }
