@@ -41,6 +41,7 @@ pub(crate) enum Command {
         done: oneshot::Sender<Result<(), MembershipError>>,
     },
     Commit {
+        generation: Option<i32>,
         offsets: Vec<(TopicPartition, i64)>,
         done: oneshot::Sender<Result<(), CommitError>>,
     },
@@ -281,10 +282,14 @@ impl Driver {
                 self.leaver = Some(done);
                 self.member.handle_leave(now);
             }
-            Command::Commit { offsets, done } => {
+            Command::Commit {
+                generation,
+                offsets,
+                done,
+            } => {
                 let id = CommitId(self.next_id());
                 self.callers.insert(id, done);
-                self.committer.handle_commit(now, id, offsets);
+                self.committer.handle_commit(now, id, generation, offsets);
             }
             Command::Committed { partitions, done } => {
                 let id = self.next_id();

@@ -164,8 +164,29 @@ impl Offsets {
     /// # Errors
     /// The first partition whose offset was not committed, and why. Others may have been committed.
     pub async fn commit(&self, offsets: Vec<(TopicPartition, i64)>) -> Result<(), CommitError> {
+        self.send_commit(None, offsets).await
+    }
+
+    /// As [`commit`](Self::commit), of what was worked off in `generation`. A member that has come to another one meanwhile commits
+    /// nothing of that: its partitions were somebody else's in between, who may have committed more.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub async fn commit_of(&self, generation: i32, offsets: Vec<(TopicPartition, i64)>) -> Result<(), CommitError> {
+        self.send_commit(Some(generation), offsets).await
+    }
+
+    async fn send_commit(
+        &self,
+        generation: Option<i32>,
+        offsets: Vec<(TopicPartition, i64)>,
+    ) -> Result<(), CommitError> {
         let (done, settled) = oneshot::channel();
-        let sent = self.commands.send(Command::Commit { offsets, done });
+        let sent = self.commands.send(Command::Commit {
+            generation,
+            offsets,
+            done,
+        });
         sent.map_err(|_| self.closed())?;
         settled.await.unwrap_or_else(|_| Err(self.closed()))
     }

@@ -18,6 +18,8 @@ type Committed = (Due, Result<(), CommitError>);
 /// See the module's text.
 pub(super) struct Commits {
     offsets: Offsets,
+    /// The generation in which the partitions are ours.
+    generation: i32,
     /// What this instance committed, or found committed, for the partitions it has.
     committed: HashMap<TopicPartition, i64>,
     under_way: Option<JoinHandle<Committed>>,
@@ -27,13 +29,15 @@ impl Commits {
     pub(super) fn new(offsets: Offsets) -> Commits {
         Commits {
             offsets,
+            generation: -1,
             committed: HashMap::new(),
             under_way: None,
         }
     }
 
-    /// Partitions begin with what the group had committed for them.
-    pub(super) fn begin(&mut self, committed: &HashMap<TopicPartition, Option<i64>>) {
+    /// The partitions of a generation begin with what the group had committed for them.
+    pub(super) fn begin(&mut self, generation: i32, committed: &HashMap<TopicPartition, Option<i64>>) {
+        self.generation = generation;
         let known = committed
             .iter()
             .filter_map(|(tp, offset)| Some((tp.clone(), (*offset)?)));
@@ -52,9 +56,9 @@ impl Commits {
         }
         let due = self.due(offsets);
         if !due.is_empty() {
-            let offsets = self.offsets.clone();
+            let (offsets, generation) = (self.offsets.clone(), self.generation);
             self.under_way = Some(tokio::spawn(async move {
-                let result = offsets.commit(due.clone()).await;
+                let result = offsets.commit_of(generation, due.clone()).await;
                 (due, result)
             }));
         }
@@ -68,7 +72,7 @@ impl Commits {
         }
         let due = self.due(offsets);
         if !due.is_empty() {
-            let result = self.offsets.commit(due.clone()).await;
+            let result = self.offsets.commit_of(self.generation, due.clone()).await;
             self.handle((due, result));
         }
     }

@@ -206,7 +206,7 @@ impl Driver {
     /// Starts a task for each partition number of the assignment; without offsets the group moved on and will say how.
     fn start_tasks(&mut self, (numbers, committed): (Vec<i32>, Option<OffsetsFound>)) -> Result<(), RunError> {
         let Some(committed) = committed else { return Ok(()) };
-        self.commits.begin(&committed);
+        self.commits.begin(self.generation, &committed);
         self.tasks
             .extend(self.launch.start(&numbers, self.generation, &committed));
         self.tell_phase();

@@ -158,8 +158,20 @@ impl Committer {
         }
     }
 
-    /// Someone wants these next offsets committed. Lower ones than are committed already count as committed.
-    pub(crate) fn handle_commit(&mut self, now: Instant, id: CommitId, offsets: Vec<(TopicPartition, i64)>) {
+    /// Someone wants these next offsets committed, worked off in `generation` if that is given. Lower ones than are committed already
+    /// count as committed.
+    pub(crate) fn handle_commit(
+        &mut self,
+        now: Instant,
+        id: CommitId,
+        generation: Option<i32>,
+        offsets: Vec<(TopicPartition, i64)>,
+    ) {
+        let present = self.term.as_ref().map(|term| term.generation);
+        if generation.is_some() && present.is_some() && generation != present {
+            let first = offsets.into_iter().next().map(|(tp, _)| tp);
+            return self.settle(id, Err((first, CommitErrorKind::Rebalanced(None))));
+        }
         if let Err((tp, kind)) = self.check(&offsets) {
             return self.settle(id, Err((Some(tp), kind)));
         }

@@ -51,7 +51,7 @@ impl Rig {
             .iter()
             .map(|(partition, offset)| (input(*partition), *offset))
             .collect();
-        self.committer.handle_commit(self.now, id, offsets);
+        self.committer.handle_commit(self.now, id, None, offsets);
         id
     }
 
@@ -229,6 +229,20 @@ fn nothing_is_committed_outside_a_term() {
     let id = rig.commit(&[(0, 10)]);
     assert_eq!(rig.settled(), Some((id, Err(CommitErrorKind::NotAssigned))));
     assert_eq!(rig.request(), None);
+}
+
+#[test]
+fn what_was_worked_off_in_a_former_generation_is_not_committed_in_this_one() {
+    let mut rig = Rig::new();
+    let generation = rig.committer.term().map(|term| term.generation).unwrap();
+    let (former, present) = (CommitId(100), CommitId(101));
+    let offsets = vec![(input(0), 10)];
+    let (now, committer) = (rig.now, &mut rig.committer);
+    committer.handle_commit(now, former, Some(generation - 1), offsets.clone());
+    assert_eq!(rig.settled(), Some((former, Err(CommitErrorKind::Rebalanced(None)))));
+    assert_eq!(rig.request(), None);
+    rig.committer.handle_commit(now, present, Some(generation), offsets);
+    assert_eq!(rig.sent().1, [(0, 10)]);
 }
 
 #[test]
