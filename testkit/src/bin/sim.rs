@@ -99,7 +99,11 @@ impl Orders {
             let text = text.ok_or("a number is missing")?;
             u64::from_str_radix(&text, 16).map_err(|error| format!("{text}: {error}"))
         };
-        let (mut count, mut base, mut part) = (0, 0, (0, 1));
+        let seed = |text: Option<String>| -> Result<Seed, String> {
+            let text = text.ok_or("a seed is missing")?;
+            text.parse().map_err(|error| format!("{text}: {error}"))
+        };
+        let (mut count, mut base, mut part) = (0, Seed::new(0), (0, 1));
         let mut orders = Orders {
             seeds: Vec::new(),
             twice: false,
@@ -108,12 +112,8 @@ impl Orders {
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "--base" => base = hex(arguments.next())?,
-                "--seed" => {
-                    let text = arguments.next().ok_or("a seed is missing")?;
-                    let seed = text.parse().map_err(|error| format!("{text}: {error}"))?;
-                    orders.seeds.push(seed);
-                }
+                "--base" => base = seed(arguments.next())?,
+                "--seed" => orders.seeds.push(seed(arguments.next())?),
                 "--twice" => orders.twice = true,
                 "--first" => orders.first = true,
                 "--tell" => orders.tell = true,
@@ -125,7 +125,10 @@ impl Orders {
             return Err("seeds repeat only in builds with --cfg tokio_unstable; use testkit/sim".to_owned());
         }
         // Steps that spread the seeds of neighbouring bases.
-        let step = |number: u64| Seed::new(base.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let step = |number: u64| Seed {
+            number: base.number.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            ..base
+        };
         orders.seeds.extend((0..count).map(step));
         let mut number = 0;
         orders.seeds.retain(|_| {
