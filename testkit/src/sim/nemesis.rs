@@ -139,6 +139,12 @@ impl Nemesis {
                     disk.fail_after(steps);
                 }
             }
+            Trouble::ProducersForgotten => {
+                // As after a log's tail was lost: whether it knows an earlier attempt does not count any more.
+                let codes = [ErrorCode::UNKNOWN_PRODUCER_ID, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER];
+                let code = self.chance.pick(&codes).unwrap_or(codes[0]);
+                self.inject(Api::Produce, code, 2);
+            }
             Trouble::Compaction => {
                 let partition = self.chance.below(self.world.plan.partitions as usize) as i32;
                 self.world.watch.compact(partition);

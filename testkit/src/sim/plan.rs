@@ -98,10 +98,11 @@ pub(super) enum Trouble {
     Pause,
     DiskError,
     Compaction,
+    ProducersForgotten,
 }
 
 impl Trouble {
-    pub(super) const ALL: [Trouble; 20] = [
+    pub(super) const ALL: [Trouble; 21] = [
         Trouble::OneWayPartition,
         Trouble::FullPartition,
         Trouble::Clog,
@@ -122,12 +123,14 @@ impl Trouble {
         Trouble::Pause,
         Trouble::DiskError,
         Trouble::Compaction,
+        Trouble::ProducersForgotten,
     ];
 
     /// The edition of seeds with which it came.
     fn since(self) -> u8 {
         match self {
             Trouble::Pause | Trouble::DiskError | Trouble::Compaction => 2,
+            Trouble::ProducersForgotten => 3,
             _ => 1,
         }
     }
@@ -155,6 +158,7 @@ impl Trouble {
             Trouble::Pause => "process stopped and continued",
             Trouble::DiskError => "a disk is about to fail",
             Trouble::Compaction => "changelog compacted",
+            Trouble::ProducersForgotten => "broker forgets a producer's numbers",
         }
     }
 }
@@ -201,7 +205,7 @@ impl Plan {
                 (LATER_STREAMS..).zip(Trouble::ALL.into_iter().filter(|trouble| trouble.since() > 1))
             {
                 let mut chance = Chance::new(seed, stream);
-                if chance.below(3) == 0 {
+                if trouble.since() <= edition && chance.below(3) == 0 {
                     plan.nemesis.weights.insert(trouble, chance.between(1, 10) as u32);
                 }
             }

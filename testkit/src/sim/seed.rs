@@ -10,7 +10,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed {
     /// 1: processors and producers, faults of network and brokers, kills. 2: also pauses, disk errors,
-    /// compaction, and a view.
+    /// compaction, and a view. 3: also brokers that forget producers.
     pub edition: u8,
     /// Everything is drawn from it.
     pub number: u64,
@@ -18,7 +18,7 @@ pub struct Seed {
 
 impl Seed {
     /// The newest edition.
-    const NEWEST: u8 = 2;
+    const NEWEST: u8 = 3;
 
     /// A seed of the newest edition.
     pub fn new(number: u64) -> Seed {
