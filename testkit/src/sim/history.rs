@@ -10,7 +10,8 @@ use crate::checker::{
     PartitionHistory, Place, StoreImage, Workload, Writer, check as checked,
 };
 
-/// A situation.
+/// Situations.
+pub(super) const ORDERLY: &str = "nothing goes wrong, and nothing may be repeated";
 pub(super) const CROSSED: &str = "own commit of an earlier ownership taken in the next one";
 
 /// Checks everything that is known of a run.
@@ -19,7 +20,8 @@ pub(super) fn check(world: &World, at_rest: bool) {
         sent: world.watch.take_sent(),
         expected: Expected {
             at_rest,
-            unclean_ends: None,
+            // Where nothing goes wrong, nothing is worked off twice, however often partitions are handed over.
+            unclean_ends: (world.plan.is_orderly() && world.watch.unclean_ends() == 0).then_some(0),
             surplus: None,
         },
         ..History::default()
@@ -45,6 +47,9 @@ pub(super) fn check(world: &World, at_rest: bool) {
     }
     if report.replays.is_empty() && world.watch.unclean_ends() > 0 {
         trace.met("unclean end without a replay");
+    }
+    if history.expected.unclean_ends.is_some() {
+        trace.met(ORDERLY);
     }
     trace.event(format_args!("checked: {report}"));
     for finding in &report.findings {

@@ -21,6 +21,9 @@ const LATER_STREAMS: u64 = 10;
 /// That of the view, and one more for what it does.
 pub(super) const VIEW_STREAM: u64 = 40;
 
+/// That of what happens in calm.
+const ORDERLY_STREAM: u64 = 50;
+
 /// How often those look who wait for something.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -163,6 +166,9 @@ impl Trouble {
     }
 }
 
+/// What is no trouble for those who follow the rules.
+const ORDERLY: [Trouble; 3] = [Trouble::Stop, Trouble::ScaleOut, Trouble::Compaction];
+
 impl Plan {
     /// What `seed` stands for.
     pub(super) fn draw(Seed { edition, number: seed }: Seed) -> Plan {
@@ -210,6 +216,9 @@ impl Plan {
                 }
             }
         }
+        if edition > 2 && calm {
+            plan.nemesis = orderly(&mut Chance::new(seed, ORDERLY_STREAM));
+        }
         plan
     }
 
@@ -223,6 +232,20 @@ impl Plan {
             config.api_versions.insert(Api::Fetch, 4..=15);
         }
         config
+    }
+
+    /// Whether the network works and instances start and stop in order: every owner can hand over what it has done.
+    pub(super) fn is_orderly(&self) -> bool {
+        let rates = &self.link;
+        let faults = [
+            rates.slow,
+            rates.cut,
+            rates.lose_answer,
+            rates.late_answer,
+            rates.half_open,
+            rates.dribble,
+        ];
+        faults.iter().all(|rate| *rate == 0) && self.nemesis.weights.keys().all(|trouble| ORDERLY.contains(trouble))
     }
 
     /// After the last fault: sessions of the dead run out, members join, tables are recovered, lost answers are given up.
@@ -283,6 +306,15 @@ fn link(chance: &mut Chance) -> LinkRates {
         half_open: rate(4),
         dribble: rate(20),
         delay_ms: chance.between(0, 8),
+    }
+}
+
+/// Instances come and go in calm, or not even that.
+fn orderly(chance: &mut Chance) -> NemesisRates {
+    let chosen = ORDERLY.into_iter().filter(|_| chance.below(2) == 0);
+    NemesisRates {
+        weights: chosen.map(|trouble| (trouble, 1)).collect(),
+        every: chance.millis(300, 3000),
     }
 }
 
