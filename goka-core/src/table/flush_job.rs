@@ -67,7 +67,8 @@ impl FlushJob {
             }
             return Ok(());
         }
-        let rows: Vec<_> = self.rows.sorted().collect();
+        let mut rows = Vec::with_capacity(self.rows.len());
+        rows.extend(self.rows.sorted());
         self.store.apply(&rows, self.checkpoint, self.durability)
     }
 }

@@ -117,8 +117,8 @@ impl Follower {
         if wants_room && self.asked.is_none() {
             self.asked = Some(Box::pin(self.room.clone().turn()));
         }
-        let idle = if self.is_recovered() { IDLE } else { REPORT_EVERY };
-        let wake_at = flush_at.unwrap_or_else(|| now() + idle);
+        let look_at = now() + if self.is_recovered() { IDLE } else { REPORT_EVERY };
+        let wake_at = flush_at.map_or(look_at, |at| at.min(look_at));
         tokio::select! {
             biased;
             done = flush_done(&mut self.flush) => self.end_flush(access, done),
@@ -157,11 +157,12 @@ impl Follower {
         }
     }
 
-    /// Waits for the flush under way, if there is one.
+    /// Waits for the flush under way, if there is one, and wants no room any more.
     ///
     /// # Errors
     /// The store fails.
     pub(crate) async fn settle<A: TableAccess>(&mut self, access: &mut A) -> Result<(), TableError> {
+        (self.asked, self.turn) = (None, None);
         if self.flush.is_none() {
             return Ok(());
         }
@@ -181,8 +182,8 @@ impl Follower {
         }
     }
 
-    /// Reads the batch to its end, or until so much is written that it should be flushed: a batch of a few kilobytes may
-    /// decompress to more than the table may hold.
+    /// Reads what was fetched to its end, or until so much is written that it should be flushed: a few kilobytes may decompress to
+    /// more than the table may hold.
     fn read_on<A: TableAccess>(&mut self, access: &mut A) -> Result<(), TableError> {
         let (Some(cursor), Some(reading)) = (&mut self.cursor, &mut self.reading) else {
             return Ok(());
@@ -191,7 +192,10 @@ impl Follower {
         let (position, records, is_read) = access.with(|table| {
             let mut records = 0;
             let is_read = loop {
-                if table.is_at_limit() {
+                // What is decompressed goes in all the same: it is held in any case, and as memory for fetches it would be lacking to
+                // those whose turn it is.
+                if table.is_at_limit() && !cursor.is_in_scratch() {
+                    cursor.rest();
                     break false;
                 }
                 let next = cursor.next_record();

@@ -8,8 +8,8 @@
 //! Two kinds of owner use it. A running task stages what its callbacks write; a sealed generation then waits for the changelog's
 //! acknowledgement of the batch it ends with. A follower (recovery, views) stages what it read from the changelog, which is
 //! acknowledged by nature. While a table is recovered, when nobody reads it, its rows are not in the overlay but [`Gathered`],
-//! which takes half the memory, and may be lent memory for more of them than its part (see `room`). Either way the store is at all times equal to the fold of the changelog up to its checkpoint (I1),
-//! and offsets never wait for it.
+//! which takes half the memory, and may be lent memory for more of them than its part (see `room`). Either way the store is at all
+//! times equal to the fold of the changelog up to its checkpoint (I1), and offsets never wait for it.
 //!
 //! A pure value: the owner moves bytes and time, and runs [`FlushJob`]s wherever blocking is allowed.
 
@@ -300,7 +300,10 @@ impl Table {
     pub(crate) fn is_at_limit(&self) -> bool {
         match &self.gathered {
             None => self.overlay.dirty_bytes() >= self.limits.flush_bytes,
-            Some(gathered) => gathered.bytes() >= self.limits.flush_bytes.saturating_add(self.lent.unwrap_or(0)),
+            Some(gathered) => {
+                let lent = self.lent.map_or(0, |lent| self.holding.left_of(lent));
+                gathered.bytes() >= self.limits.flush_bytes.saturating_add(lent)
+            }
         }
     }
 
@@ -410,11 +413,7 @@ impl Table {
 
     /// Evicts clean rows when over budget; cheap when there is nothing to do.
     pub(crate) fn trim(&mut self) {
-        let sealed = match &self.flush {
-            Flush::Sealed { rows, .. } => rows.bytes(),
-            Flush::Applying { bytes } => *bytes,
-            Flush::Idle | Flush::Failed => 0,
-        };
+        let sealed = self.sealed_bytes();
         let clean = self.overlay.bytes().saturating_sub(self.overlay.dirty_bytes() + sealed);
         if self.overlay.bytes() > self.limits.cache_bytes && clean > self.limits.cache_bytes / 8 {
             self.overlay
@@ -430,7 +429,19 @@ impl Table {
 
     /// Bytes of rows above the store.
     pub(crate) fn bytes_above(&self) -> usize {
-        self.overlay.bytes() + self.gathered.as_ref().map_or(0, Gathered::bytes)
+        match &self.gathered {
+            None => self.overlay.bytes(),
+            Some(gathered) => self.overlay.bytes() + gathered.bytes() + self.sealed_bytes(),
+        }
+    }
+
+    /// Bytes on their way into the store; while the table recovers they are nowhere else.
+    fn sealed_bytes(&self) -> usize {
+        match &self.flush {
+            Flush::Sealed { rows, .. } => rows.bytes(),
+            Flush::Applying { bytes } => *bytes,
+            Flush::Idle | Flush::Failed => 0,
+        }
     }
 
     pub(crate) fn overlay(&self) -> &Overlay {

@@ -40,9 +40,14 @@ impl Room {
     pub(crate) async fn turn(self: Arc<Self>) -> Turn {
         let permit = Arc::clone(&self.turns).acquire_owned().await;
         Turn {
-            bytes: self.bytes.saturating_sub(self.held()) / TURNS,
+            bytes: self.to_lend(),
             _permit: permit.expect("the semaphore is never closed"),
         }
+    }
+
+    /// Bytes for each turn, of those that no overlay holds.
+    fn to_lend(&self) -> usize {
+        self.bytes.saturating_sub(self.held()) / TURNS
     }
 
     /// Bytes that overlays hold.
@@ -74,6 +79,11 @@ pub(super) struct Holding {
 impl Holding {
     pub(super) fn new(room: Arc<Room>) -> Holding {
         Holding { room, bytes: 0 }
+    }
+
+    /// What is left of the bytes that were lent: overlays have come to hold more meanwhile.
+    pub(super) fn left_of(&self, lent: usize) -> usize {
+        lent.min(self.room.to_lend())
     }
 
     /// It holds `bytes` from now on.

@@ -9,7 +9,7 @@ pub(crate) struct SealedRows {
     /// A row lies in one of these, which never grow: what is given back fits what is asked for next, and nothing is copied.
     blocks: Vec<Vec<u8>>,
     entries: Vec<Entry>,
-    /// Bytes in all blocks.
+    /// Bytes in all blocks, what is free in the last one aside.
     bytes: usize,
     /// Bytes that belong to no row any more.
     left: usize,
@@ -79,11 +79,10 @@ impl SealedRows {
 
     fn append(&mut self, key: &[u8], value: &[u8]) -> (u32, u32) {
         let length = key.len() + value.len();
-        if self
-            .blocks
-            .last()
-            .is_none_or(|block| block.capacity() - block.len() < length)
-        {
+        let room = self.blocks.last().map_or(0, |block| block.capacity() - block.len());
+        if room < length || self.blocks.is_empty() {
+            // What is left over at the end of a block is lost.
+            self.bytes += room;
             let usual = self.bytes.clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end());
             self.blocks.push(Vec::with_capacity(usual.max(length)));
         }
@@ -122,7 +121,7 @@ impl SealedRows {
         self.entries.len()
     }
 
-    /// Bytes of keys and values.
+    /// Bytes of keys and values, and what is lost between them.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -33,7 +33,7 @@ fn table(store: Arc<dyn PartitionStore>, position: i64) -> Table {
     Table::new(
         TopicPartition::new("g-table", 0),
         store,
-        (limits(), Room::new(0)),
+        (limits(), Room::new(1 << 20)),
         ID,
         position,
     )
@@ -247,6 +247,23 @@ fn a_recovering_table_waits_for_room_when_its_part_is_full_and_is_flushed_when_t
     assert!(run_job(&mut table, now) && table.end_recovery());
     assert_eq!(rows(&store).len(), 3);
     assert_eq!(store.checkpoint().unwrap().unwrap().offset, 3);
+}
+
+#[test]
+fn what_others_have_come_to_hold_is_taken_from_what_was_lent() {
+    let (now, room) = (some_instant(), Room::new(8_000));
+    let new = |number| {
+        let topic_partition = TopicPartition::new("g-table", number);
+        Table::new(topic_partition, store(), (limits(), room.clone()), ID, 0)
+    };
+    let (mut recovering, mut running) = (new(0), new(1));
+    recovering.begin_recovery();
+    recovering.stage(now, b"a", Some(&[0; 1_000]));
+    recovering.lend(now, 2_000);
+    assert!(!recovering.is_at_limit());
+    running.stage(now, b"b", Some(&[0; 7_900]));
+    running.trim();
+    assert!(recovering.is_at_limit() && recovering.flush_due(now));
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
@@ -32,12 +32,29 @@ pub(super) async fn write(guard: Guard, mut stream: impl AsyncWrite + Unpin) {
             shared.to_write.notified().await;
             continue;
         }
-        if let Err((error, not_started)) = write_frames(&mut stream, frames).await {
+        let Some(written) = until_closed(shared, write_frames(&mut stream, frames)).await else {
+            break;
+        };
+        if let Err((error, not_started)) = written {
             shared.lock().in_flight.handle_write_failure(not_started);
             shared.close(lost(&error));
         }
     }
     let _ = stream.shutdown().await;
+}
+
+/// Gives a write up once the connection is closed: a peer that takes nothing would keep the socket open, and what its waiters know
+/// as lost would be sent after all if it took something again.
+async fn until_closed<T>(shared: &Shared, write: impl Future<Output = T>) -> Option<T> {
+    let mut write = pin!(write);
+    loop {
+        tokio::select! {
+            biased;
+            written = &mut write => return Some(written),
+            // Told of closing, and of new requests, which are looked for anyway after this.
+            () = shared.to_write.notified() => if shared.is_closed() { return None },
+        }
+    }
 }
 
 /// As many queued frames as make one good write.

@@ -105,6 +105,20 @@ impl RecordCursor {
         }
     }
 
+    /// Whether the next record lies in decompressed bytes, which count as memory for fetches until they are read.
+    #[inline]
+    pub fn is_in_scratch(&self) -> bool {
+        self.open.in_scratch && self.open.left > 0
+    }
+
+    /// Gives the buffer for decompressed bytes back, unless there are records in it: for whoever will not read on soon.
+    pub fn rest(&mut self) {
+        if !self.is_in_scratch() {
+            self.scratch = Vec::new();
+            self.scratch_held = None;
+        }
+    }
+
     /// The position after everything lent and left out so far; after the end, past the last batch.
     pub fn next_offset(&self) -> i64 {
         self.next_offset
