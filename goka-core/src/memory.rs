@@ -15,8 +15,9 @@
 
 use kafka_wire::ConfigError;
 
-/// The default of `max_memory`: with code and allocator it fits into a container of 512 MiB, and it is large enough that more makes
-/// none of the workloads in docs/PERFORMANCE.md faster: tables that recover lend each other what they do not need.
+/// The default of `max_memory`: with code and allocator it fits into a container of 512 MiB. Tables that recover lend each other what
+/// they do not need, so that more of it hardly shortens the workloads of docs/PERFORMANCE.md; tables larger than what can be lent
+/// (about 35 MiB each, in a view) do gain from more.
 pub(crate) const DEFAULT: usize = 256 << 20;
 
 /// Kafka's default `max.message.bytes` is just above 1 MiB; each stage must hold such a batch and the next one.

@@ -3,9 +3,10 @@
 mod hostile;
 mod peer;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hostile::{Harm, Style, harmed, harms, small, written};
 use kafka_protocol::messages::{ApiKey, InitProducerIdResponse, ProducerId};
 use kafka_protocol::protocol::VersionRange;
@@ -13,8 +14,9 @@ use kafka_wire::admin::{NewTopic, OffsetSpec};
 use kafka_wire::producer::{Producer, ProducerConfig, ProducerRecord};
 use kafka_wire::rpc::guard::response_shape;
 use kafka_wire::{CallError, CallErrorKind, IsolationLevel, Partitioner, TopicPartition};
-use peer::{ADDRESS, Answer, Peer, TOPIC, encode, run, sound};
+use peer::{ADDRESS, Answer, Peer, TOPIC, answer_one, encode, run, sound};
 use proptest::prelude::*;
+use tokio::io::AsyncReadExt;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -132,6 +134,41 @@ fn records_answered_with_nonsense_are_possibly_persisted_once_the_time_is_up() {
             text.contains("protocol violated by the peer: malformed response of version"),
             "{text}"
         );
+    });
+}
+
+/// What its waiters know as lost must not be sent after all.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "nobody tells that a connection is closed")]
+fn a_broker_that_takes_nothing_gets_nothing_more_once_the_connection_is_closed() {
+    const LONG: usize = 4 << 20;
+    let (heard, hears) = tokio::sync::oneshot::channel();
+    let heard = Mutex::new(Some(heard));
+    let wakes = Arc::new(tokio::sync::Notify::new());
+    let asleep = Arc::clone(&wakes);
+    let peer = Peer::new(move |mut stream| {
+        let heard = heard.lock().expect("nobody panics").take();
+        let asleep = Arc::clone(&asleep);
+        async move {
+            answer_one(&mut stream, &sound(|_, _| Answer::Raw(Vec::new()))).await?;
+            asleep.notified().await;
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await?;
+            let _ = heard.expect("one connection").send(rest.len());
+            Ok(())
+        }
+    });
+    run(async {
+        let connection = peer.client().any_broker().await.expect("the handshake is sound");
+        let body = vec![Bytes::from(vec![7; LONG])];
+        let told = connection.send(ApiKey::Produce as i16, 9, body, TIMEOUT).await;
+        told.expect_err("no answer");
+        while !connection.is_closed() {
+            tokio::time::sleep(TIMEOUT).await;
+        }
+        wakes.notify_one();
+        let heard = hears.await.expect("the peer reads to the end");
+        assert!(heard < LONG, "{heard} bytes");
     });
 }
 

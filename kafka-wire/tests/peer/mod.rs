@@ -145,28 +145,30 @@ pub(crate) fn sound(other: impl Fn(ApiKey, i16) -> Answer) -> impl Fn(ApiKey, i1
 }
 
 async fn speak(mut stream: DuplexStream, answer: Arc<impl Fn(ApiKey, i16) -> Answer>) -> io::Result<()> {
-    loop {
-        let length = stream.read_u32().await?;
-        let mut frame = vec![0; length as usize];
-        stream.read_exact(&mut frame).await?;
-        let number = |at: usize| i16::from_be_bytes([frame[at], frame[at + 1]]);
-        let api = ApiKey::try_from(number(0)).expect("the client sends what it knows");
-        let version = number(2);
-        let body = match answer(api, version) {
-            Answer::Body(body) => body,
-            Answer::Raw(bytes) => {
-                stream.write_all(&bytes).await?;
-                continue;
-            }
-            Answer::Last(bytes) => return stream.write_all(&bytes).await,
-        };
-        let correlation = i32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]);
-        let header = ResponseHeader::default().with_correlation_id(correlation);
-        let mut out = encode(&header, api.response_header_version(version));
-        out.extend(body);
-        stream.write_u32(out.len() as u32).await?;
-        stream.write_all(&out).await?;
-    }
+    while answer_one(&mut stream, &*answer).await? {}
+    Ok(())
+}
+
+/// Answers the next request; whether there may be another.
+pub(crate) async fn answer_one(stream: &mut DuplexStream, answer: &impl Fn(ApiKey, i16) -> Answer) -> io::Result<bool> {
+    let length = stream.read_u32().await?;
+    let mut frame = vec![0; length as usize];
+    stream.read_exact(&mut frame).await?;
+    let number = |at: usize| i16::from_be_bytes([frame[at], frame[at + 1]]);
+    let api = ApiKey::try_from(number(0)).expect("the client sends what it knows");
+    let version = number(2);
+    let body = match answer(api, version) {
+        Answer::Body(body) => body,
+        Answer::Raw(bytes) => return stream.write_all(&bytes).await.map(|()| true),
+        Answer::Last(bytes) => return stream.write_all(&bytes).await.map(|()| false),
+    };
+    let correlation = i32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]);
+    let header = ResponseHeader::default().with_correlation_id(correlation);
+    let mut out = encode(&header, api.response_header_version(version));
+    out.extend(body);
+    stream.write_u32(out.len() as u32).await?;
+    stream.write_all(&out).await?;
+    Ok(true)
 }
 
 /// Every API that is known, in every version.

@@ -240,8 +240,8 @@ pub(crate) async fn a_second_process_on_the_same_directory_ends_and_says_why(clu
     stop(first).await;
 }
 
-/// I3 for a whole process, as when a virtual machine is paused: what it had read and begun must not be written once others have
-/// its partitions.
+/// I3 for a whole process that is stopped for a while: what it had read and begun must not be written once others have its
+/// partitions. The changelog must grow by ones, so that neither a repeated row nor an older one is let through.
 pub(crate) async fn a_process_that_was_paused_past_its_session_writes_nothing_more(cluster: Cluster) {
     let app = App::new(cluster).await;
     let clicks = clicks(60_000, 60);

@@ -75,7 +75,7 @@ impl Schedule {
             partitions = ids.len(),
             bytes,
             limit,
-            "an answer is too large, asking one by one"
+            "an answer is too large to be read"
         );
         for &id in ids {
             match self.slots.get_mut(&id) {
