@@ -4,7 +4,8 @@
 //! bench count --brokers 127.0.0.1:9092 --state /tmp/count
 //! ```
 //!
-//! `wall_s` counts from the start of the process, or from when all is prepared with `floor`; `cpu_s` is user and system time of the whole process, `max_rss_mb` its peak.
+//! `wall_s` counts from the start of the process, or from when all is prepared with `floor`; `cpu_s` is user and system time of the
+//! whole process, `max_rss_mb` its peak.
 
 mod floor;
 mod load;
