@@ -145,6 +145,8 @@ impl Nemesis {
                 let code = self.chance.pick(&codes).unwrap_or(codes[0]);
                 self.inject(Api::Produce, code, 2);
             }
+            // A leader that has not caught up yet.
+            Trouble::OutOfRange => self.inject(Api::Fetch, ErrorCode::OFFSET_OUT_OF_RANGE, 2),
             Trouble::Compaction => {
                 let partition = self.chance.below(self.world.plan.partitions as usize) as i32;
                 self.world.watch.compact(partition);

@@ -102,10 +102,11 @@ pub(super) enum Trouble {
     DiskError,
     Compaction,
     ProducersForgotten,
+    OutOfRange,
 }
 
 impl Trouble {
-    pub(super) const ALL: [Trouble; 21] = [
+    pub(super) const ALL: [Trouble; 22] = [
         Trouble::OneWayPartition,
         Trouble::FullPartition,
         Trouble::Clog,
@@ -127,13 +128,14 @@ impl Trouble {
         Trouble::DiskError,
         Trouble::Compaction,
         Trouble::ProducersForgotten,
+        Trouble::OutOfRange,
     ];
 
     /// The edition of seeds with which it came.
     fn since(self) -> u8 {
         match self {
             Trouble::Pause | Trouble::DiskError | Trouble::Compaction => 2,
-            Trouble::ProducersForgotten => 3,
+            Trouble::ProducersForgotten | Trouble::OutOfRange => 3,
             _ => 1,
         }
     }
@@ -162,6 +164,7 @@ impl Trouble {
             Trouble::DiskError => "a disk is about to fail",
             Trouble::Compaction => "changelog compacted",
             Trouble::ProducersForgotten => "broker forgets a producer's numbers",
+            Trouble::OutOfRange => "fetch out of range",
         }
     }
 }

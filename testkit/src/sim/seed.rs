@@ -11,7 +11,7 @@ use std::str::FromStr;
 pub struct Seed {
     /// 1: processors and producers, faults of network and brokers, kills. 2: also pauses, disk errors,
     /// compaction, and a view. 3: also brokers that forget
-    /// producers, and instances that come and go in calm.
+    /// producers or do not know an offset, and instances that come and go in calm.
     pub edition: u8,
     /// Everything is drawn from it.
     pub number: u64,

@@ -34,6 +34,8 @@ struct State {
 /// A batch that reached a broker, maybe more than once.
 #[derive(Debug, Clone, Copy)]
 struct Batch {
+    /// Tells it from another with the same numbers.
+    crc: u32,
     records: i32,
     /// Its writer's, when it was first sent.
     ownership: Ownership,
@@ -55,12 +57,19 @@ impl Writes {
         let mut state = self.lock();
         let of = (batch.partition, batch.header.producer_id, batch.header.producer_epoch);
         let batches = state.batches.entry(of).or_default();
-        let known = batches.entry(batch.header.base_sequence).or_insert(Batch {
+        let new = Batch {
+            crc: batch.header.crc,
             records: batch.header.last_offset_delta + 1,
             ownership,
             held_back,
-        });
-        known.held_back = known.held_back.or(held_back);
+        };
+        let known = batches.entry(batch.header.base_sequence).or_insert(new);
+        if known.crc == new.crc {
+            known.held_back = known.held_back.or(held_back);
+        } else {
+            // The one before was refused for good, and its numbers are free again.
+            *known = new;
+        }
     }
 
     /// A request to commit reaches a broker.
