@@ -136,8 +136,8 @@ pub(crate) struct ClassicMember {
     /// Why the next JoinGroup is sent (KIP-800).
     join_reason: String,
     plan: Option<Plan>,
-    /// Syncing: what the leader gave us, to be ours with the next answered heartbeat.
-    share: Option<wire::Share>,
+    /// Syncing: what the leader gave us and when it came, to be ours with the next answered heartbeat.
+    share: Option<(wire::Share, Instant)>,
     /// As leader of this generation: the partition counts the plan was made with.
     planned_counts: BTreeMap<String, usize>,
     /// PreparingRebalance and Leaving: until when the application may keep what it owns.

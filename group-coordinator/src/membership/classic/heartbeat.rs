@@ -125,12 +125,7 @@ impl ClassicMember {
                 }
             }
             Verdict::Rebalance => match self.state {
-                // Brokers before 2.7 say this to whoever waits for the leader's plan, and do not count the heartbeat.
-                State::Syncing if self.share.is_none() => {}
-                State::Syncing => {
-                    self.join_reason = "the group rebalances".into();
-                    self.rejoin(now, Pace::Now);
-                }
+                State::Syncing => self.rebalance_while_syncing(now, sent),
                 State::Stable => {
                     self.pulse.confirm(sent);
                     self.begin_revocation(now, "the group rebalances");
@@ -145,6 +140,19 @@ impl ClassicMember {
                 self.pulse_again(now, code);
             }
             _ => self.pulse_again(now, code),
+        }
+    }
+
+    /// Brokers before 2.7 say this to whoever waits for the leader's plan, and do not count the heartbeat. One that was sent after
+    /// the plan came tells of another rebalance.
+    fn rebalance_while_syncing(&mut self, now: Instant, sent: Instant) {
+        match &self.share {
+            None => {}
+            Some((_, since)) if sent < *since => self.pulse.hurry(now),
+            Some(_) => {
+                self.join_reason = "the group rebalances".into();
+                self.rejoin(now, Pace::Now);
+            }
         }
     }
 

@@ -239,7 +239,7 @@ impl ClassicMember {
             }
         };
         self.pulse.settle(sent);
-        self.share = Some(share);
+        self.share = Some((share, now));
         if self.pulse.is_confirmed() {
             self.take_share(now);
         } else {
@@ -252,7 +252,7 @@ impl ClassicMember {
     /// An answered SyncGroup proves no membership for the time to come: in a group that is stable already, as for whoever joins
     /// again after its lease ended, coordinators from Kafka 4 on do not restart the session for it.
     pub(super) fn take_share(&mut self, now: Instant) {
-        let Some(share) = self.share.take() else { return };
+        let Some((share, _)) = self.share.take() else { return };
         if self.lease_from_last_proof().is_some_and(|deadline| deadline <= now) {
             // The leader took longer than the session timeout and no heartbeat got through: it may be someone else's already.
             self.join_reason = "the assignment came too late".into();

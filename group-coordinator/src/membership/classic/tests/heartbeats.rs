@@ -135,6 +135,22 @@ fn an_assignment_counts_from_the_first_answered_heartbeat() {
 }
 
 #[test]
+fn what_an_old_broker_says_while_the_leader_plans_is_no_rebalance_once_the_plan_is_there() {
+    let mut rig = Rig::new();
+    rig.become_syncing();
+    let (sync, _) = rig.sync();
+    rig.pass(3 * SECOND);
+    let (heartbeat, _) = rig.heartbeat();
+    rig.pass(SECOND);
+    rig.member.handle_sync(rig.now, sync, answer(sync_response(&[0])));
+    rig.member
+        .handle_heartbeat(rig.now, heartbeat, answer(ErrorCode::REBALANCE_IN_PROGRESS));
+    assert_eq!((rig.event(), rig.member.state()), (None, State::Syncing));
+    rig.heartbeat_answered(ErrorCode::NONE);
+    assert_eq!(rig.event(), Some(assigned(GENERATION, &[0])));
+}
+
+#[test]
 fn a_member_that_turns_out_to_be_none_never_owns_what_it_was_assigned() {
     for code in [ErrorCode::UNKNOWN_MEMBER_ID, ErrorCode::REBALANCE_IN_PROGRESS] {
         let mut rig = Rig::new();
