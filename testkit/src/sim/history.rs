@@ -13,6 +13,9 @@ use crate::checker::{
 /// Situations.
 pub(super) const ORDERLY: &str = "nothing goes wrong, and nothing may be repeated";
 pub(super) const CROSSED: &str = "own commit of an earlier ownership taken in the next one";
+/// It had been given up, and went to a coordinator that was not one meanwhile: Kafka takes it from a member of the generation. The
+/// group is where it was before, until the next commit; whoever begins there works more off once again, and loses nothing.
+pub(super) const OVERTAKEN: &str = "commit overtaken by a later one of its process";
 
 /// Checks everything that is known of a run.
 pub(super) fn check(world: &World, at_rest: bool) {
@@ -55,6 +58,10 @@ pub(super) fn check(world: &World, at_rest: bool) {
     for finding in &report.findings {
         if crossed(world, &history, finding) {
             trace.met(CROSSED);
+        } else if finding.kind == Kind::CommitBack
+            && world.network.writes.was_overtaken(finding.partition, finding.offset)
+        {
+            trace.met(OVERTAKEN);
         } else {
             trace.violation(finding.to_string());
         }

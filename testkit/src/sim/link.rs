@@ -257,7 +257,7 @@ impl Carried {
         }
         if way == Way::Up && what.api == Api::OffsetCommit.key() {
             let now = self.network.trace.elapsed();
-            self.network.writes.commit_arrived(process, now);
+            self.network.writes.commit_arrived(process, (sent_at, now), frame);
         }
     }
 

@@ -76,6 +76,7 @@ pub fn situations() -> Vec<&'static str> {
         "record possibly written",
         owners::HELD_BACK,
         history::CROSSED,
+        history::OVERTAKEN,
         history::ORDERLY,
         "replay",
         disk::FAILED,

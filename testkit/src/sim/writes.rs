@@ -8,12 +8,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use kafka_protocol::messages::ProduceRequest;
+use kafka_protocol::messages::{OffsetCommitRequest, ProduceRequest};
 use kafka_protocol::protocol::Decodable;
 use kafka_wire::protocol::batch::{BatchHeader, Batches};
 
 use super::owners::Ownership;
-use super::world::CHANGELOG;
+use super::world::{CHANGELOG, INPUT};
 use crate::broker::Api;
 use crate::checker::Writer;
 
@@ -27,8 +27,17 @@ pub(super) struct Writes {
 struct State {
     /// By partition, producer and epoch, and the first sequence number.
     batches: HashMap<(i32, i64, i16), BTreeMap<i32, Batch>>,
-    /// When requests of each process to commit reached a broker.
-    commits: HashMap<u64, Vec<Duration>>,
+    /// What each process asked to commit, as it reached a broker.
+    commits: HashMap<u64, Vec<Committing>>,
+}
+
+/// A request to commit one partition.
+#[derive(Debug, Clone, Copy)]
+struct Committing {
+    partition: i32,
+    offset: i64,
+    sent_at: Duration,
+    arrived_at: Duration,
 }
 
 /// A batch that reached a broker, maybe more than once.
@@ -72,16 +81,38 @@ impl Writes {
         }
     }
 
-    /// A request to commit reaches a broker.
-    pub(super) fn commit_arrived(&self, process: u64, now: Duration) {
-        self.lock().commits.entry(process).or_default().push(now);
+    /// A request to commit, sent at `sent_at`, reaches a broker.
+    pub(super) fn commit_arrived(&self, process: u64, (sent_at, arrived_at): (Duration, Duration), frame: &[u8]) {
+        let committing = commits_of(frame).into_iter().map(|(partition, offset)| Committing {
+            partition,
+            offset,
+            sent_at,
+            arrived_at,
+        });
+        self.lock().commits.entry(process).or_default().extend(committing);
+    }
+
+    /// Whether the network let a commit of this offset be overtaken: a process sent it before one of a higher offset that arrived
+    /// before it.
+    pub(super) fn was_overtaken(&self, partition: i32, offset: i64) -> bool {
+        let state = self.lock();
+        state.commits.values().any(|of_process| {
+            let of_partition = || of_process.iter().filter(move |commit| commit.partition == partition);
+            let mut late = of_partition().filter(|commit| commit.offset == offset);
+            late.any(|late| {
+                let overtakes = |other: &Committing| {
+                    other.offset > late.offset && other.sent_at > late.sent_at && other.arrived_at <= late.arrived_at
+                };
+                of_partition().any(overtakes)
+            })
+        })
     }
 
     /// Whether a request of the process to commit arrived after `began`.
     pub(super) fn commits_since(&self, process: u64, began: Duration) -> bool {
         let state = self.lock();
         let arrivals = state.commits.get(&process).into_iter().flatten();
-        arrivals.into_iter().any(|arrival| *arrival >= began)
+        arrivals.into_iter().any(|commit| commit.arrived_at >= began)
     }
 
     /// Where the record at `offset` of the changelog comes from.
@@ -112,11 +143,22 @@ pub(super) struct Produced {
     header: BatchHeader,
 }
 
-/// What a frame writes to the changelog.
-pub(super) fn produced(frame: &[u8]) -> Vec<Produced> {
-    const FLEXIBLE_SINCE: i16 = 9;
-    if frame.get(4..6) != Some(&Api::Produce.key().to_be_bytes()) || frame.len() < 14 {
+/// What a frame commits of the input.
+fn commits_of(frame: &[u8]) -> Vec<(i32, i64)> {
+    let Some(request) = request::<OffsetCommitRequest>(frame, Api::OffsetCommit, 8) else {
         return Vec::new();
+    };
+    let input = request.topics.iter().filter(|topic| topic.name.as_str() == INPUT);
+    let partitions = input.flat_map(|topic| &topic.partitions);
+    partitions
+        .map(|partition| (partition.partition_index, partition.committed_offset))
+        .collect()
+}
+
+/// The request in a frame, if it is one of `api`, whose header has tagged fields since version `flexible_since`.
+fn request<R: Decodable>(frame: &[u8], api: Api, flexible_since: i16) -> Option<R> {
+    if frame.get(4..6) != Some(&api.key().to_be_bytes()) || frame.len() < 14 {
+        return None;
     }
     let mut rest = Bytes::copy_from_slice(frame);
     // Length, API.
@@ -124,8 +166,13 @@ pub(super) fn produced(frame: &[u8]) -> Vec<Produced> {
     let version = rest.get_i16();
     rest.advance(4);
     let client_id = rest.get_i16().max(0);
-    rest.advance(client_id as usize + usize::from(version >= FLEXIBLE_SINCE));
-    let Ok(request) = ProduceRequest::decode(&mut rest, version) else {
+    rest.advance(client_id as usize + usize::from(version >= flexible_since));
+    R::decode(&mut rest, version).ok()
+}
+
+/// What a frame writes to the changelog.
+pub(super) fn produced(frame: &[u8]) -> Vec<Produced> {
+    let Some(request) = request::<ProduceRequest>(frame, Api::Produce, 9) else {
         return Vec::new();
     };
     let topics = request.topic_data.into_iter();
