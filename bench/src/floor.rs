@@ -8,6 +8,9 @@ use std::net::TcpStream;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use bytes::Buf;
+use kafka_wire::protocol::batch::Batches;
+
 use crate::load::PARTITIONS;
 use crate::report::Outcome;
 use crate::{Args, Failure};
@@ -20,7 +23,7 @@ const IN_FLIGHT: usize = 5;
 const PARTITION_BYTES: i32 = 1 << 20;
 
 /// Batches of one partition, ready to be written.
-type Batches = Vec<Vec<u8>>;
+type Prepared = Vec<Vec<u8>>;
 
 /// Reads the input of `count` with two connections, and meanwhile writes the changelog of an earlier `count` of the same group
 /// again, batch by batch.
@@ -84,11 +87,10 @@ fn read(args: &Args, topic: &str, share: Range<i32>, started: Instant) -> Result
     while !open.is_empty() {
         session.send(FETCH, &fetch_request(topic, &open))?;
         let answer = session.answer()?;
-        let mut answer = Bytes(&answer);
+        let mut answer = Answer(&answer);
         for _ in 0..answer.partitions_of_fetch()? {
             let (partition, end, batches) = answer.fetched()?;
-            for batch in batches {
-                let next = batch_end(batch);
+            for (next, _) in batches {
                 if let Some(at) = open.iter_mut().find(|(number, _)| *number == partition) {
                     records += (next - at.1) as u64;
                     at.1 = next;
@@ -101,7 +103,7 @@ fn read(args: &Args, topic: &str, share: Range<i32>, started: Instant) -> Result
 }
 
 /// Writes one batch per partition with each request.
-fn write(args: &Args, topic: &str, written: &[Batches], started: Instant) -> Result<Duration, Failure> {
+fn write(args: &Args, topic: &str, written: &[Prepared], started: Instant) -> Result<Duration, Failure> {
     let mut session = Session::open(args)?;
     let rounds = written.iter().map(Vec::len).max().unwrap_or(0);
     for round in 0..rounds {
@@ -119,6 +121,9 @@ fn write(args: &Args, topic: &str, written: &[Batches], started: Instant) -> Res
     }
     Ok(started.elapsed())
 }
+
+/// A whole batch, and the offset behind it.
+type Placed<'a> = (i64, &'a [u8]);
 
 /// One connection.
 struct Session {
@@ -155,16 +160,16 @@ impl Session {
     }
 
     /// Everything in a partition, as from a producer without idempotence.
-    fn batches(&mut self, topic: &str, partition: i32) -> Result<Batches, Failure> {
+    fn batches(&mut self, topic: &str, partition: i32) -> Result<Prepared, Failure> {
         let (mut found, mut at) = (Vec::new(), 0);
         loop {
             self.send(FETCH, &fetch_request(topic, &[(partition, at)]))?;
             let answer = self.answer()?;
-            let mut answer = Bytes(&answer);
+            let mut answer = Answer(&answer);
             for _ in 0..answer.partitions_of_fetch()? {
                 let (_, end, batches) = answer.fetched()?;
-                for batch in batches {
-                    at = batch_end(batch);
+                for (next, batch) in batches {
+                    at = next;
                     found.push(unstamped(batch));
                 }
                 if at >= end {
@@ -178,10 +183,10 @@ impl Session {
         for partition in 0..PARTITIONS {
             self.send(FETCH, &fetch_request(topic, &[(partition, 0)]))?;
             let answer = self.answer()?;
-            let mut answer = Bytes(&answer);
+            let mut answer = Answer(&answer);
             answer.partitions_of_fetch()?;
             if let (_, _, batches) = answer.fetched()?
-                && let Some(first) = batches.first()
+                && let Some((_, first)) = batches.first()
             {
                 return Ok(unstamped(first));
             }
@@ -236,35 +241,23 @@ fn put_topic(body: &mut Vec<u8>, topic: &str, partitions: usize) {
 }
 
 /// The bytes of an answer, taken from the front.
-struct Bytes<'a>(&'a [u8]);
+struct Answer<'a>(&'a [u8]);
 
-impl<'a> Bytes<'a> {
+impl<'a> Answer<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Failure> {
         let (taken, rest) = self.0.split_at_checked(count).ok_or("an answer is too short")?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn i16(&mut self) -> Result<i16, Failure> {
-        Ok(i16::from_be_bytes(self.take(2)?.try_into()?))
-    }
-
-    fn i32(&mut self) -> Result<i32, Failure> {
-        Ok(i32::from_be_bytes(self.take(4)?.try_into()?))
-    }
-
-    fn i64(&mut self) -> Result<i64, Failure> {
-        Ok(i64::from_be_bytes(self.take(8)?.try_into()?))
-    }
-
     /// Of one topic: how many partitions follow.
     fn partitions_of_topic(&mut self) -> Result<i32, Failure> {
-        if self.i32()? == 0 {
+        if self.0.try_get_i32()? == 0 {
             return Ok(0);
         }
-        let name = self.i16()?;
+        let name = self.0.try_get_i16()?;
         self.take(usize::try_from(name)?)?;
-        self.i32()
+        Ok(self.0.try_get_i32()?)
     }
 
     fn partitions_of_fetch(&mut self) -> Result<i32, Failure> {
@@ -273,32 +266,31 @@ impl<'a> Bytes<'a> {
         self.partitions_of_topic()
     }
 
-    /// A partition of a Fetch answer: its number, its end, and its whole batches.
-    fn fetched(&mut self) -> Result<(i32, i64, Vec<&'a [u8]>), Failure> {
-        let partition = self.i32()?;
-        refused("Fetch", self.i16()?)?;
-        let end = self.i64()?;
+    /// A partition of a Fetch answer: its number, its end, and its whole batches with the offsets behind them.
+    fn fetched(&mut self) -> Result<(i32, i64, Vec<Placed<'a>>), Failure> {
+        let partition = self.0.try_get_i32()?;
+        refused("Fetch", self.0.try_get_i16()?)?;
+        let end = self.0.try_get_i64()?;
         // The last stable offset and the log's start.
         self.take(16)?;
-        let aborted = self.i32()?.max(0);
+        let aborted = self.0.try_get_i32()?.max(0);
         self.take(aborted as usize * 16 + 4)?;
-        let length = self.i32()?.max(0);
-        let mut records = Bytes(self.take(length as usize)?);
-        let mut batches = Vec::new();
-        while let Some(head) = records.0.first_chunk::<12>() {
-            let length = 12 + u32::from_be_bytes([head[8], head[9], head[10], head[11]]) as usize;
-            let Ok(batch) = records.take(length) else { break };
-            batches.push(batch);
+        let length = self.0.try_get_i32()?.max(0);
+        let records = self.take(length as usize)?;
+        let (mut batches, mut found, mut at) = (Batches::new(records), Vec::new(), 0);
+        while let Some(batch) = batches.next() {
+            found.push((batch?.header().next_offset(), &records[at..batches.position()]));
+            at = batches.position();
         }
-        Ok((partition, end, batches))
+        Ok((partition, end, found))
     }
 }
 
 fn accepted(answer: &[u8]) -> Result<(), Failure> {
-    let mut answer = Bytes(answer);
+    let mut answer = Answer(answer);
     for _ in 0..answer.partitions_of_topic()? {
-        answer.i32()?;
-        refused("Produce", answer.i16()?)?;
+        answer.0.try_get_i32()?;
+        refused("Produce", answer.0.try_get_i16()?)?;
         // Three offsets and times, no errors of single records, no text.
         answer.take(24 + 4 + 2)?;
     }
@@ -310,13 +302,6 @@ fn refused(api: &str, code: i16) -> Result<(), Failure> {
         0 => Ok(()),
         code => Err(format!("{api} was answered with error code {code}").into()),
     }
-}
-
-/// The offset behind a batch.
-fn batch_end(batch: &[u8]) -> i64 {
-    let base = batch.first_chunk().map_or(0, |base| i64::from_be_bytes(*base));
-    let last = batch.get(23..27).and_then(|last| last.try_into().ok());
-    base + last.map_or(0, |last| i64::from(i32::from_be_bytes(last))) + 1
 }
 
 /// A batch as a producer without idempotence sends it.

@@ -161,7 +161,9 @@ fn a_broker_that_takes_nothing_gets_nothing_more_once_the_connection_is_closed()
     run(async {
         let connection = peer.client().any_broker().await.expect("the handshake is sound");
         let body = vec![Bytes::from(vec![7; LONG])];
-        let told = connection.send(ApiKey::Produce as i16, 9, body, TIMEOUT).await;
+        let told = connection
+            .send(ApiKey::Produce as i16, 9, body, TIMEOUT, Vec::new())
+            .await;
         told.expect_err("no answer");
         while !connection.is_closed() {
             tokio::time::sleep(TIMEOUT).await;
@@ -187,7 +189,7 @@ proptest! {
         }));
         run(async {
             let connection = peer.client().any_broker().await.expect("the handshake is sound");
-            let told = connection.send(api as i16, version, Vec::new(), TIMEOUT).await;
+            let told = connection.send(api as i16, version, Vec::new(), TIMEOUT, Vec::new()).await;
             match told {
                 Ok(body) => {
                     let shape = response_shape(api as i16).expect("only spoken APIs");
@@ -198,7 +200,7 @@ proptest! {
                     names_api_and_broker(&error, api)?;
                 }
             }
-            let metadata = connection.send(ApiKey::Metadata as i16, 12, Vec::new(), TIMEOUT).await;
+            let metadata = connection.send(ApiKey::Metadata as i16, 12, Vec::new(), TIMEOUT, Vec::new()).await;
             prop_assert!(metadata.is_ok(), "{:?}", metadata);
             Ok(())
         })?;
@@ -220,7 +222,7 @@ proptest! {
         run(async {
             let connection = peer.client().any_broker().await.expect("the handshake is sound");
             let begun = tokio::time::Instant::now();
-            let told = connection.send(api as i16, version, Vec::new(), TIMEOUT).await;
+            let told = connection.send(api as i16, version, Vec::new(), TIMEOUT, Vec::new()).await;
             prop_assert!(begun.elapsed() <= TIMEOUT + Duration::from_millis(10), "{:?}", begun.elapsed());
             names_api_and_broker(&told.expect_err("no answer"), api)
         })?;

@@ -171,13 +171,10 @@ impl Connection {
     ///
     /// The future yields the response body behind the response header, which holds what it claims in `version` of the API.
     /// Dropping it never disturbs the connection.
-    pub fn send(&self, api_key: i16, version: i16, body: Vec<Bytes>, timeout: Duration) -> PendingResponse {
-        self.send_permitted(api_key, version, body, timeout, Vec::new())
-    }
-
-    /// Like [`Connection::send`], as long as all `permits` are given: they are asked right before every write to the socket, and
-    /// when one is missing the connection is closed instead. What was not begun by then counts as not written.
-    pub(crate) fn send_permitted(
+    ///
+    /// All `permits` must be given as long as it is written: they are asked right before every write to the socket, and when one is
+    /// missing the connection is closed instead. What was not begun by then counts as not written.
+    pub fn send(
         &self,
         api_key: i16,
         version: i16,

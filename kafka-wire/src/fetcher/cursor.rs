@@ -189,8 +189,7 @@ impl RecordCursor {
         self.open = Open::nothing(self.next_offset);
         self.fetched.held = None;
         if self.scratch_held.as_ref().is_some_and(Held::is_short) {
-            self.scratch = Vec::new();
-            self.scratch_held = None;
+            self.rest();
         }
     }
 

@@ -56,15 +56,22 @@ pub(super) fn check(world: &World, at_rest: bool) {
     }
     trace.event(format_args!("checked: {report}"));
     for finding in &report.findings {
-        if crossed(world, &history, finding) {
-            trace.met(CROSSED);
-        } else if finding.kind == Kind::CommitBack
-            && world.network.writes.was_overtaken(finding.partition, finding.offset)
-        {
-            trace.met(OVERTAKEN);
-        } else {
-            trace.violation(finding.to_string());
+        match excuse(world, &history, finding) {
+            Some(situation) => trace.met(situation),
+            None => trace.violation(finding.to_string()),
         }
+    }
+}
+
+/// The situation that makes a finding none.
+fn excuse(world: &World, history: &History, finding: &Finding) -> Option<&'static str> {
+    match finding.kind {
+        Kind::Doubled => crossed(world, history, finding).then_some(CROSSED),
+        Kind::CommitBack => {
+            let was_overtaken = world.network.writes.was_overtaken(finding.partition, finding.offset);
+            was_overtaken.then_some(OVERTAKEN)
+        }
+        _ => None,
     }
 }
 
@@ -73,7 +80,7 @@ pub(super) fn check(world: &World, at_rest: bool) {
 /// to begin, before the new ownership had written anything. At-least-once: what that commit covers is worked off once more, and no
 /// more than that.
 fn crossed(world: &World, history: &History, finding: &Finding) -> bool {
-    let (Kind::Doubled, Some(partition)) = (finding.kind, history.partitions.get(&finding.partition)) else {
+    let Some(partition) = history.partitions.get(&finding.partition) else {
         return false;
     };
     let ownership = |record: &LogRecord| record.origin.map(|origin| origin.ownership);

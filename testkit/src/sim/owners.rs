@@ -35,8 +35,8 @@ struct State {
 }
 
 impl Owners {
-    /// A process opened the store of a partition: it is the owner. How often it was so far.
-    pub(super) fn begun(&self, process: u64, partition: i32, now: Duration) -> i32 {
+    /// A process opened the store of a partition: it is the owner.
+    pub(super) fn begun(&self, process: u64, partition: i32, now: Duration) {
         let mut state = self.lock();
         let ownerships = state.by_partition.entry(partition).or_default();
         let earlier = ownerships.iter().filter(|ownership| ownership.process == process);
@@ -47,7 +47,6 @@ impl Owners {
             nth,
             began: now,
         });
-        nth
     }
 
     /// The ownership with a number.
@@ -56,7 +55,7 @@ impl Owners {
         state.by_partition.get(&partition)?.get(number as usize).copied()
     }
 
-    /// The ownership in which a process sent something at `at`; the last of its own if that was later.
+    /// The ownership in which a process did something at `at`: its last that had begun by then.
     pub(super) fn sender(&self, process: u64, partition: i32, at: Duration) -> Option<Ownership> {
         let state = self.lock();
         let ownerships = state.by_partition.get(&partition)?;

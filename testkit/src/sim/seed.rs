@@ -9,9 +9,8 @@ use std::str::FromStr;
 /// An edition is what there is to draw from: a kept seed goes on to mean what it meant when faults and actors join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed {
-    /// 1: processors and producers, faults of network and brokers, kills. 2: also pauses, disk errors,
-    /// compaction, and a view. 3: also brokers that forget
-    /// producers or do not know an offset, and instances that come and go in calm.
+    /// 1: processors and producers, faults of network and brokers, kills. 2: also pauses, disk errors, compaction, and a view.
+    /// 3: also brokers that forget producers or do not know an offset, and instances that come and go in calm.
     pub edition: u8,
     /// Everything is drawn from it.
     pub number: u64,

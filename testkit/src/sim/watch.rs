@@ -1,7 +1,7 @@
 //! Watches a run: what callbacks were called for, what stores held, what producers were told. All of it ends up in the history that
 //! the checker reads.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,8 +33,6 @@ pub(super) struct Watch {
 struct State {
     callbacks: BTreeMap<i32, Vec<Callback>>,
     sent: Vec<Sent>,
-    /// How often each process has owned each partition.
-    ownerships: HashMap<(u64, i32), i32>,
     unclean_ends: u64,
 }
 
@@ -54,10 +52,10 @@ impl Watch {
         if life.who == VIEW {
             return;
         }
-        let nth = self.network.owners.begun(life.number, partition, self.trace.elapsed());
+        let now = self.trace.elapsed();
+        self.network.owners.begun(life.number, partition, now);
         self.trace
             .event(format_args!("{} owns partition {partition}", life.name));
-        self.lock().ownerships.insert((life.number, partition), nth);
     }
 
     /// A process sends a frame.
@@ -104,15 +102,14 @@ impl Watch {
         if !life.step() {
             return false;
         }
-        let mut state = self.lock();
-        let generation = state.ownerships.get(&(life.number, partition)).copied().unwrap_or(0);
-        state.callbacks.entry(partition).or_default().push(Callback {
+        let now = self.trace.elapsed();
+        let ownership = self.network.owners.sender(life.number, partition, now);
+        self.lock().callbacks.entry(partition).or_default().push(Callback {
             instance: life.number,
-            generation,
+            generation: ownership.map_or(0, |ownership| ownership.nth),
             topic: topic.to_owned(),
             offset,
         });
-        drop(state);
         self.trace.event(format_args!(
             "{} calls back for {topic}-{partition} at {offset}",
             life.name

@@ -7,14 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use kafka_protocol::messages::{OffsetCommitRequest, ProduceRequest};
-use kafka_protocol::protocol::Decodable;
+use kafka_protocol::protocol::{Request, decode_request_header_from_buffer};
 use kafka_wire::protocol::batch::{BatchHeader, Batches};
 
 use super::owners::Ownership;
 use super::world::{CHANGELOG, INPUT};
-use crate::broker::Api;
 use crate::checker::Writer;
 
 /// See the module's text.
@@ -145,7 +144,7 @@ pub(super) struct Produced {
 
 /// What a frame commits of the input.
 fn commits_of(frame: &[u8]) -> Vec<(i32, i64)> {
-    let Some(request) = request::<OffsetCommitRequest>(frame, Api::OffsetCommit, 8) else {
+    let Some(request) = request::<OffsetCommitRequest>(frame) else {
         return Vec::new();
     };
     let input = request.topics.iter().filter(|topic| topic.name.as_str() == INPUT);
@@ -155,24 +154,19 @@ fn commits_of(frame: &[u8]) -> Vec<(i32, i64)> {
         .collect()
 }
 
-/// The request in a frame, if it is one of `api`, whose header has tagged fields since version `flexible_since`.
-fn request<R: Decodable>(frame: &[u8], api: Api, flexible_since: i16) -> Option<R> {
-    if frame.get(4..6) != Some(&api.key().to_be_bytes()) || frame.len() < 14 {
+/// The request in a frame, if it is one of these.
+fn request<R: Request>(frame: &[u8]) -> Option<R> {
+    if frame.get(4..6)? != R::KEY.to_be_bytes() {
         return None;
     }
-    let mut rest = Bytes::copy_from_slice(frame);
-    // Length, API.
-    rest.advance(6);
-    let version = rest.get_i16();
-    rest.advance(4);
-    let client_id = rest.get_i16().max(0);
-    rest.advance(client_id as usize + usize::from(version >= flexible_since));
-    R::decode(&mut rest, version).ok()
+    let mut rest = Bytes::copy_from_slice(&frame[4..]);
+    let header = decode_request_header_from_buffer(&mut rest).ok()?;
+    R::decode(&mut rest, header.request_api_version).ok()
 }
 
 /// What a frame writes to the changelog.
 pub(super) fn produced(frame: &[u8]) -> Vec<Produced> {
-    let Some(request) = request::<ProduceRequest>(frame, Api::Produce, 9) else {
+    let Some(request) = request::<ProduceRequest>(frame) else {
         return Vec::new();
     };
     let topics = request.topic_data.into_iter();

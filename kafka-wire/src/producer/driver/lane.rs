@@ -105,7 +105,7 @@ impl Driver {
                         continue;
                     }
                     let body = encode(version, timeout, &request.batches);
-                    let response = connection.send_permitted(PRODUCE, version, body, timeout, request.permits);
+                    let response = connection.send(PRODUCE, version, body, timeout, request.permits);
                     lane.unanswered.push_back(Unanswered {
                         request: request.number,
                         version,
