@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 /// How many buffers wait for reuse at most.
 const MOST_PARKED: usize = 16;
-/// How many bytes wait for reuse at most.
+/// How many bytes wait for reuse at most; what came back last stays.
 const MOST_PARKED_BYTES: usize = 16 << 20;
 /// A buffer more than this many times larger than needed stays parked: a small slice must not pin a huge buffer.
 const LARGEST_WASTE: usize = 4;
@@ -22,18 +22,21 @@ pub(crate) struct ReadBuffers {
 }
 
 impl ReadBuffers {
-    /// An empty buffer for a frame of `length` bytes: a parked one if one fits, else a new one of at most `initial` bytes,
-    /// because `length` is only the peer's word.
+    /// An empty buffer for a frame of `length` bytes: the parked one that fits best; else the largest, which will have to grow; else
+    /// a new one of at most `initial` bytes, because `length` is only the peer's word.
     pub(crate) fn take(&self, length: usize, initial: usize) -> Vec<u8> {
         let mut parked = lock(&self.parked);
-        let fitting = parked
+        let best = parked
             .iter()
             .enumerate()
-            .filter(|(_, buffer)| buffer.capacity() >= length && buffer.capacity() / LARGEST_WASTE <= length)
-            .min_by_key(|(_, buffer)| buffer.capacity())
+            .filter(|(_, buffer)| buffer.capacity() / LARGEST_WASTE <= length)
+            .min_by_key(|(_, buffer)| match buffer.capacity() {
+                fits if fits >= length => (false, fits),
+                short => (true, length - short),
+            })
             .map(|(index, _)| index);
-        match fitting {
-            Some(index) => parked.swap_remove(index),
+        match best {
+            Some(index) => parked.remove(index),
             None => Vec::with_capacity(length.min(initial)),
         }
     }
@@ -47,11 +50,15 @@ impl ReadBuffers {
     }
 
     fn park(&self, mut buffer: Vec<u8>) {
+        if buffer.capacity() > MOST_PARKED_BYTES {
+            return;
+        }
         buffer.clear();
         let mut parked = lock(&self.parked);
-        let bytes: usize = parked.iter().map(Vec::capacity).sum();
-        if parked.len() < MOST_PARKED && bytes + buffer.capacity() <= MOST_PARKED_BYTES {
-            parked.push(buffer);
+        parked.push(buffer);
+        while parked.len() > MOST_PARKED || parked.iter().map(Vec::capacity).sum::<usize>() > MOST_PARKED_BYTES {
+            // The one that nobody has wanted for longest, which may be of a size that is not wanted any more.
+            parked.remove(0);
         }
     }
 }
@@ -122,5 +129,28 @@ mod tests {
         assert_eq!(lock(&pool.parked).len(), MOST_PARKED);
         drop(pool.freeze(Vec::with_capacity(100 << 20)));
         assert_eq!(lock(&pool.parked).len(), MOST_PARKED);
+    }
+
+    #[test]
+    fn a_buffer_that_is_too_short_is_grown_rather_than_left_for_a_new_one() {
+        let pool = ReadBuffers::default();
+        let buffer = Vec::with_capacity(3 << 20);
+        let address = buffer.as_ptr();
+        drop(pool.freeze(buffer));
+        let larger = pool.take(5 << 20, 1 << 20);
+        assert_eq!(larger.as_ptr(), address);
+    }
+
+    #[test]
+    fn frames_that_became_larger_find_their_buffers_again() {
+        let pool = ReadBuffers::default();
+        for _ in 0..5 {
+            drop(pool.freeze(Vec::with_capacity(3 << 20)));
+        }
+        for _ in 0..3 {
+            drop(pool.freeze(Vec::with_capacity(5 << 20)));
+        }
+        let capacities: Vec<_> = lock(&pool.parked).iter().map(Vec::capacity).collect();
+        assert_eq!(capacities, [5 << 20; 3], "those of the former size have made room");
     }
 }
