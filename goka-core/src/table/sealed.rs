@@ -137,21 +137,16 @@ impl SealedRows {
 
     /// The rows in ascending order of their keys, as stores want them.
     pub(crate) fn sorted(&self) -> impl Iterator<Item = Row<'_>> {
-        let mut order = self.order().into_iter();
-        let mut next = Vec::with_capacity(AT_ONCE).into_iter();
-        std::iter::from_fn(move || {
-            if next.as_slice().is_empty() {
-                let rows: Vec<_> = order
-                    .by_ref()
-                    .take(AT_ONCE)
-                    .map(|ranked| self.row(&ranked.entry))
-                    .collect();
-                for row in &rows {
-                    std::hint::black_box(row.key.first());
+        let order = self.order();
+        let mut looked_at = 0;
+        (0..order.len()).map(move |at| {
+            if at == looked_at {
+                looked_at = order.len().min(at + AT_ONCE);
+                for ranked in &order[at..looked_at] {
+                    std::hint::black_box(self.row(&ranked.entry).key.first());
                 }
-                next = rows.into_iter();
             }
-            next.next()
+            self.row(&order[at].entry)
         })
     }
 
