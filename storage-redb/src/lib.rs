@@ -15,6 +15,7 @@
 //!
 //! Not here: when to flush and what, whether a checkpoint may be trusted (`goka_core`'s table).
 
+mod append;
 mod checkpoint;
 mod directory;
 mod file_name;

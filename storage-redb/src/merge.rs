@@ -4,12 +4,10 @@
 //! that nearly every page is copied anyway, writing the whole table anew, in order, costs less: 0.45 us for each row that it then
 //! has.
 
-use std::cmp::Ordering;
-use std::ops::Bound;
-
 use goka_core::storage::Row;
-use redb::{CursorMut, Error, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
+use redb::{AccessGuard, Error, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 
+use crate::append::{Append, KeyValue};
 use crate::store::ROWS;
 
 /// What is being written anew; it takes the place of the table in the same transaction.
@@ -56,32 +54,53 @@ pub(crate) fn into_new_table(transaction: &WriteTransaction, rows: &[Row<'_>]) -
     {
         let old = transaction.open_table(ROWS)?;
         let mut new = transaction.open_table(MERGED)?;
-        let mut end = new.upper_bound_mut(Bound::<&[u8]>::Unbounded)?;
+        let mut end = Append::to(&mut new);
         let mut rows = rows.iter().peekable();
         for present in old.iter()? {
             let (key, value) = present?;
-            let key = key.value();
-            while let Some(row) = rows.next_if(|row| row.key < key) {
-                append(&mut end, row)?;
+            while let Some(row) = rows.next_if(|row| row.key < key.value()) {
+                written(&mut end, row)?;
             }
-            match rows.next_if(|row| row.key.cmp(key) == Ordering::Equal) {
-                Some(row) => append(&mut end, row)?,
-                None => end.insert_before(key, value.value())?,
+            match rows.next_if(|row| row.key == key.value()) {
+                Some(row) => written(&mut end, row)?,
+                None => end.row(Merged::Kept(key, value))?,
             }
         }
         for row in rows {
-            append(&mut end, row)?;
+            written(&mut end, row)?;
         }
-        end.close()?;
+        end.finish()?;
     }
     transaction.delete_table(ROWS)?;
     transaction.rename_table(MERGED, ROWS)?;
     Ok(())
 }
 
-fn append(end: &mut CursorMut<'_, &'static [u8], &'static [u8]>, row: &Row<'_>) -> Result<(), Error> {
+fn written<'r>(end: &mut Append<'_, '_, Merged<'r>>, row: &Row<'r>) -> Result<(), Error> {
     match row.value {
-        Some(value) => Ok(end.insert_before(row.key, value)?),
+        Some(value) => end.row(Merged::Written(row.key, value)),
         None => Ok(()),
+    }
+}
+
+/// A row of the new table: of the old one, or to be written.
+enum Merged<'r> {
+    Kept(AccessGuard<'r, &'static [u8]>, AccessGuard<'r, &'static [u8]>),
+    Written(&'r [u8], &'r [u8]),
+}
+
+impl KeyValue for Merged<'_> {
+    fn key(&self) -> &[u8] {
+        match self {
+            Merged::Kept(key, _) => key.value(),
+            Merged::Written(key, _) => key,
+        }
+    }
+
+    fn value(&self) -> &[u8] {
+        match self {
+            Merged::Kept(_, value) => value.value(),
+            Merged::Written(_, value) => value,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -10,6 +11,7 @@ use redb::{
     Database, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, StorageBackend, TableDefinition, WriteTransaction,
 };
 
+use crate::append::Append;
 use crate::checkpoint;
 use crate::directory::DirectoryLock;
 use crate::guard::{Failure, Held, guarded, store_error};
@@ -36,6 +38,10 @@ struct Open {
     /// Read through by every get; replaced after each write. Declared first: it must be gone before the database.
     rows: RwLock<Rows>,
     database: Held<Database>,
+    /// Whether something was written that may be lost with the power.
+    deferred: AtomicBool,
+    /// Whether pages were written that were in use before, so that there may be many that are not any more.
+    rewritten: AtomicBool,
     backend: Backend,
     _lock: Arc<DirectoryLock>,
 }
@@ -53,6 +59,8 @@ impl RedbStore {
             open: RwLock::new(Some(Open {
                 rows: RwLock::new(rows),
                 database,
+                deferred: AtomicBool::new(false),
+                rewritten: AtomicBool::new(false),
                 backend,
                 _lock: lock,
             })),
@@ -72,20 +80,32 @@ impl RedbStore {
     fn write(
         &self,
         durability: Durability,
-        f: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+        f: impl FnOnce(&WriteTransaction, &Open) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
         self.with(|open| {
-            let mut transaction = open.database.begin_write()?;
-            match durability {
-                Durability::Deferred => transaction.set_durability(redb::Durability::None)?,
-                // Allocator state goes along, so that opening after a crash does not have to walk the whole file.
-                Durability::Immediate => transaction.set_quick_repair(true),
-            }
-            f(&transaction)?;
-            transaction.commit()?;
-            *open.rows.write().unwrap_or_else(PoisonError::into_inner) = reader(&open.database)?;
-            Ok(())
+            let transaction = open.database.begin_write()?;
+            f(&transaction, open)?;
+            open.commit(transaction, durability)
         })
+    }
+}
+
+impl Open {
+    fn commit(&self, mut transaction: WriteTransaction, durability: Durability) -> Result<(), redb::Error> {
+        match durability {
+            Durability::Deferred => transaction.set_durability(redb::Durability::None)?,
+            // Allocator state goes along, so that opening after a crash does not have to walk the whole file.
+            Durability::Immediate => transaction.set_quick_repair(true),
+        }
+        // While the transaction is open, so that no other one's note is overwritten.
+        self.deferred
+            .store(durability == Durability::Deferred, Ordering::Relaxed);
+        if let Err(error) = transaction.commit() {
+            self.deferred.store(true, Ordering::Relaxed);
+            return Err(error.into());
+        }
+        *self.rows.write().unwrap_or_else(PoisonError::into_inner) = reader(&self.database)?;
+        Ok(())
     }
 }
 
@@ -115,7 +135,8 @@ impl PartitionStore for RedbStore {
     }
 
     fn apply(&self, rows: &[Row<'_>], checkpoint: Checkpoint, durability: Durability) -> Result<(), StoreError> {
-        self.write(durability, |transaction| {
+        self.write(durability, |transaction, open| {
+            open.rewritten.store(true, Ordering::Relaxed);
             match merge::pays(transaction, rows)? {
                 true => merge::into_new_table(transaction, rows)?,
                 false => merge::into_table(transaction, rows)?,
@@ -129,15 +150,14 @@ impl PartitionStore for RedbStore {
         rows: &mut dyn Iterator<Item = (&[u8], &[u8])>,
         checkpoint: Checkpoint,
     ) -> Result<(), StoreError> {
-        self.write(Durability::Deferred, |transaction| {
+        self.write(Durability::Deferred, |transaction, _| {
             {
                 let mut table = transaction.open_table(ROWS)?;
-                // A cursor at the end fills page after page; inserting would go down the tree for each row.
-                let mut end = table.upper_bound_mut(Bound::<&[u8]>::Unbounded)?;
-                for (key, value) in rows {
-                    end.insert_before(key, value)?;
+                let mut end = Append::to(&mut table);
+                for row in rows {
+                    end.row(row)?;
                 }
-                end.close()?;
+                end.finish()?;
             }
             write_checkpoint(transaction, &checkpoint)
         })
@@ -185,7 +205,8 @@ impl PartitionStore for RedbStore {
     }
 
     fn wipe(&self) -> Result<(), StoreError> {
-        self.write(Durability::Immediate, |transaction| {
+        self.write(Durability::Immediate, |transaction, open| {
+            open.rewritten.store(true, Ordering::Relaxed);
             transaction.delete_table(ROWS)?;
             transaction.open_table(ROWS)?;
             transaction.open_table(META)?.remove(CHECKPOINT)?;
@@ -194,7 +215,13 @@ impl PartitionStore for RedbStore {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.write(Durability::Immediate, |_| Ok(()))
+        self.with(|open| {
+            let transaction = open.database.begin_write()?;
+            match open.deferred.load(Ordering::Relaxed) {
+                true => open.commit(transaction, Durability::Immediate),
+                false => Ok(transaction.abort()?),
+            }
+        })
     }
 
     fn close(&self) -> Result<(), StoreError> {
@@ -203,6 +230,8 @@ impl PartitionStore for RedbStore {
         let Some(Open {
             rows,
             mut database,
+            deferred: _,
+            rewritten,
             backend,
             _lock,
         }) = open
@@ -210,7 +239,8 @@ impl PartitionStore for RedbStore {
             return Ok(());
         };
         let size = backend.len().unwrap_or(0);
-        if size > SMALL_FILE {
+        if rewritten.into_inner() && size > SMALL_FILE {
+            // This reads every page.
             let live = guarded(|| {
                 let stats = rows.read().unwrap_or_else(PoisonError::into_inner).stats()?;
                 Ok(stats.stored_bytes() + stats.metadata_bytes())

@@ -124,8 +124,14 @@ fn applying_the_same_again_changes_nothing(builder: &impl StoreBuilder) {
 
 fn a_bulk_load_is_read_back(builder: &impl StoreBuilder) {
     let store = open(builder);
+    // Some rows are larger than what a store may want to write at once, and so are all of them together.
+    let value = |number: u32| {
+        number
+            .to_string()
+            .repeat(if number % 1_000 == 7 { 100_000 } else { 20 })
+    };
     let rows: Vec<_> = (0..5_000u32)
-        .map(|number| (number.to_be_bytes(), number.to_string()))
+        .map(|number| (number.to_be_bytes(), value(number)))
         .collect();
     let mut sorted = rows.iter().map(|(key, value)| (key.as_slice(), value.as_bytes()));
     store
@@ -139,7 +145,7 @@ fn a_bulk_load_is_read_back(builder: &impl StoreBuilder) {
             .eq(rows.iter().map(|(k, v)| (&k[..], v.as_bytes())))
     );
     assert_eq!(store.checkpoint().expect("the store reads"), Some(checkpoint(5_000)));
-    assert_eq!(get(&*store, &77u32.to_be_bytes()), Some(b"77".to_vec()));
+    assert_eq!(get(&*store, &77u32.to_be_bytes()), Some(value(77).into_bytes()));
 }
 
 fn many_rows_are_written_over_few(builder: &impl StoreBuilder) {
@@ -152,7 +158,7 @@ fn many_rows_are_written_over_few(builder: &impl StoreBuilder) {
             .map(|number| {
                 (
                     number.to_be_bytes(),
-                    (number % 5 != round % 5).then(|| round.to_be_bytes()),
+                    (number % 5 != round % 5).then(|| round.to_be_bytes().repeat(200)),
                 )
             })
             .collect();

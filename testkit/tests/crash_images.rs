@@ -33,6 +33,9 @@ mod verdict;
 
 use std::collections::BTreeMap;
 
+use goka_core::storage::Durability;
+use testkit::store_contract::checkpoint;
+
 use crate::damage::{Damage, Outcome};
 
 /// A number from the environment.
@@ -56,6 +59,27 @@ fn what_a_power_cut_leaves_opens_with_rows_and_checkpoint_of_one_commit() {
         tally.histories,
         took.as_secs_f64(),
     );
+}
+
+#[test]
+fn what_is_on_the_disk_already_is_not_written_again() {
+    let machine = machine::Machine::new(1 << 20);
+    let disk = disk::Disk::default().logged();
+    let store = machine.open(&disk).unwrap().store;
+    let changes = |step: &dyn Fn()| {
+        let before = disk.events();
+        step();
+        disk.events() - before
+    };
+    let apply = |durability| store.apply(&[], checkpoint(1), durability).unwrap();
+    apply(Durability::Deferred);
+    assert!(changes(&|| store.sync().unwrap()) > 0, "it was deferred");
+    assert_eq!(changes(&|| store.sync().unwrap()), 0);
+    apply(Durability::Immediate);
+    assert_eq!(changes(&|| store.sync().unwrap()), 0);
+    // A power cut right now loses nothing of it.
+    let reopened = machine.open(&disk::Disk::holding(disk.content())).unwrap().store;
+    assert_eq!(reopened.checkpoint().unwrap(), Some(checkpoint(1)));
 }
 
 /// The suite itself is put to the test: it must find the faults that it is made for.

@@ -175,6 +175,25 @@ fn an_older_copy_of_a_file_is_what_it_was() {
     assert_eq!(scan(&*store, KeyRange::all()), rows);
 }
 
+#[test]
+fn a_file_with_little_left_in_it_is_smaller_after_closing() {
+    let scratch = Scratch::new();
+    let redb = Redb::at(&scratch.0);
+    let store = open(&redb);
+    let keys: Vec<_> = (0..2_000u32).map(u32::to_be_bytes).collect();
+    let mut rows = keys.iter().map(|key| (&key[..], &[7; 4_000][..]));
+    store.load_sorted(&mut rows, checkpoint(1)).unwrap();
+    store.close().unwrap();
+    let full = std::fs::metadata(file(&scratch.0, "redb").unwrap()).unwrap().len();
+    let store = open(&redb);
+    let gone: Vec<_> = keys[10..].iter().map(|key| (&key[..], None)).collect();
+    apply(&*store, &gone, 2);
+    store.close().unwrap();
+    let left = std::fs::metadata(file(&scratch.0, "redb").unwrap()).unwrap().len();
+    assert!(full > 8_000_000 && left < full / 4, "{left} of {full} bytes");
+    assert_eq!(scan(&*open(&redb), KeyRange::all()).len(), 10);
+}
+
 /// Unless it is verified, damage in the middle of a file may go unnoticed until the page is read. Whatever it does, it must be an
 /// error or a rebuilt store, never a panic, and a store that reported damage must be rebuilt at the next opening.
 #[test]
