@@ -198,6 +198,7 @@ on_the_embedded_cluster! {
         records_of_a_key_keep_their_order_while_brokers_fail,
     }
     recovering: {
+        small_tables_recover_while_large_ones_wait_for_their_turns,
         tables_that_nobody_serves_keep_no_room_from_the_others,
     }
     refused: {
