@@ -11,9 +11,12 @@
 //! which takes half the memory, and may be lent memory for more of them than its part (see `room`). Either way the store is at all
 //! times equal to the fold of the changelog up to its checkpoint (I1), and offsets never wait for it.
 //!
+//! Here: what is written and read, and how much of it may be held. `flush` has its way into the store.
+//!
 //! A pure value: the owner moves bytes and time, and runs [`FlushJob`]s wherever blocking is allowed.
 
 mod error;
+mod flush;
 mod flush_job;
 mod follower;
 mod gathered;
@@ -33,6 +36,7 @@ use kafka_wire::rpc::short;
 use kafka_wire::{TopicId, TopicPartition};
 
 pub use self::error::TableError;
+use self::flush::Flush;
 pub(crate) use self::flush_job::{FlushDone, FlushJob};
 pub(crate) use self::follower::{Follower, TableAccess, flush_done, spawn_flush};
 use self::gathered::Gathered;
@@ -44,8 +48,7 @@ pub use self::recovery::RecoveryProgress;
 use self::room::Holding;
 pub(crate) use self::room::Room;
 pub(crate) use self::scan::{merged_scan, overlay_rows};
-use self::sealed::SealedRows;
-use crate::storage::{Checkpoint, Durability, PartitionStore, StoreError};
+use crate::storage::{PartitionStore, StoreError};
 
 /// Budgets of one partition's table.
 #[derive(Debug, Clone, Copy)]
@@ -81,31 +84,6 @@ pub(crate) struct Table {
     /// When the first row was written that the changelog did not get at once.
     unlogged_since: Option<Instant>,
     last_durable: Option<Instant>,
-}
-
-/// Where the one sealed generation is.
-enum Flush {
-    Idle,
-    /// Waits until batch number `batches - 1` of the changelog is acknowledged.
-    Sealed {
-        rows: SealedRows,
-        batches: u64,
-        checkpoint: Option<i64>,
-    },
-    Applying {
-        bytes: usize,
-    },
-    /// It did not get into the store. Nothing may any more: a later generation would take the checkpoint past its rows.
-    Failed,
-}
-
-/// Somebody else wrote to the changelog between two of our records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ForeignWrite {
-    /// The offset at which our next record should have landed.
-    pub(crate) expected: i64,
-    /// The offset it was given; `None` if the broker did not say.
-    pub(crate) found: Option<i64>,
 }
 
 impl Table {
@@ -232,36 +210,6 @@ impl Table {
         Ok(())
     }
 
-    /// Feeds the acknowledgement of changelog batch number `batch` (from 0, in order).
-    ///
-    /// # Errors
-    /// Our records do not follow each other: see [`ForeignWrite`]. What is here is no prefix of the changelog any more; the caller
-    /// must drop it, once nothing of ours is outstanding, and recover from the store's checkpoint.
-    pub(crate) fn handle_ack(
-        &mut self,
-        batch: u64,
-        base_offset: Option<i64>,
-        records: u32,
-    ) -> Result<(), ForeignWrite> {
-        let expected = self.acknowledged_end;
-        self.acknowledged_batches = batch + 1;
-        self.acknowledged_end = base_offset.unwrap_or(expected) + i64::from(records);
-        if base_offset != Some(expected) {
-            return Err(ForeignWrite {
-                expected,
-                found: base_offset,
-            });
-        }
-        if let Flush::Sealed {
-            batches, checkpoint, ..
-        } = &mut self.flush
-            && *batches == self.acknowledged_batches
-        {
-            *checkpoint = Some(self.acknowledged_end);
-        }
-        Ok(())
-    }
-
     /// Feeds the position of a follower: every record below it is staged.
     pub(crate) fn handle_position(&mut self, position: i64, leader_epoch: i32) {
         self.acknowledged_end = self.acknowledged_end.max(position);
@@ -276,24 +224,6 @@ impl Table {
     /// The changelog offset up to which everything is staged and acknowledged.
     pub(crate) fn position(&self) -> i64 {
         self.acknowledged_end
-    }
-
-    /// Whether the written rows should now be sealed.
-    pub(crate) fn flush_due(&self, now: Instant) -> bool {
-        let full = self.is_at_limit() && !self.wants_room();
-        matches!(self.flush, Flush::Idle)
-            && self.has_written()
-            && (full || self.flush_at().is_some_and(|due| due <= now))
-    }
-
-    /// When [`flush_due`](Table::flush_due) should be asked again for reasons of age.
-    pub(crate) fn flush_at(&self) -> Option<Instant> {
-        match self.flush {
-            // Its turn comes: others give theirs back when they are as old.
-            Flush::Idle if self.wants_room() => None,
-            Flush::Idle => self.oldest_write.map(|at| at + self.limits.flush_interval),
-            _ => None,
-        }
     }
 
     /// Whether so much is written that no more may be, until a flush begins or room is lent.
@@ -323,92 +253,8 @@ impl Table {
         }
     }
 
-    /// Seals what was written. `submitted_batches` is the number of changelog batches that hold these writes (a follower, whose
-    /// rows come from the changelog itself, passes [`Table::acknowledged_batches`]).
-    pub(crate) fn seal(&mut self, submitted_batches: u64) {
-        if !matches!(self.flush, Flush::Idle) {
-            return;
-        }
-        self.oldest_write = None;
-        let rows = match &mut self.gathered {
-            None => self.overlay.seal(),
-            Some(gathered) => (!gathered.is_empty()).then(|| gathered.take()),
-        };
-        if let Some(rows) = rows {
-            let checkpoint = (submitted_batches == self.acknowledged_batches).then_some(self.acknowledged_end);
-            self.flush = Flush::Sealed {
-                rows,
-                batches: submitted_batches,
-                checkpoint,
-            };
-        }
-    }
-
     pub(crate) fn acknowledged_batches(&self) -> u64 {
         self.acknowledged_batches
-    }
-
-    /// The sealed rows as work for a thread that may block, once the changelog has them all. `wall_ms` is stamped into the
-    /// checkpoint; `last` makes it durable whatever its turn.
-    pub(crate) fn take_job(&mut self, now: Instant, wall_ms: i64, last: bool) -> Option<FlushJob> {
-        let (rows, offset) = match std::mem::replace(&mut self.flush, Flush::Idle) {
-            Flush::Sealed {
-                rows,
-                checkpoint: Some(offset),
-                ..
-            } => (rows, offset),
-            other => {
-                self.flush = other;
-                return None;
-            }
-        };
-        let due = self
-            .last_durable
-            .is_none_or(|at| now.duration_since(at) >= self.limits.flush_interval);
-        let durability = if due || last {
-            Durability::Immediate
-        } else {
-            Durability::Deferred
-        };
-        if durability == Durability::Immediate {
-            self.last_durable = Some(now);
-        }
-        self.flush = Flush::Applying { bytes: rows.bytes() };
-        Some(FlushJob {
-            topic_partition: self.topic_partition.clone(),
-            store: self.store.clone(),
-            rows,
-            checkpoint: self.checkpoint_at(offset, wall_ms),
-            durability,
-        })
-    }
-
-    /// Feeds the end of the job under way.
-    ///
-    /// # Errors
-    /// What the store said; the table writes nothing to it any more.
-    pub(crate) fn finish_job(&mut self, done: FlushDone) -> Result<(), StoreError> {
-        (self.flush, self.lent) = (Flush::Failed, None);
-        done.result?;
-        self.flush = Flush::Idle;
-        self.overlay.applied(done.generation);
-        self.trim();
-        Ok(())
-    }
-
-    /// Whether nothing is on its way into the store.
-    pub(crate) fn is_flushed(&self) -> bool {
-        matches!(self.flush, Flush::Idle) && !self.has_written()
-    }
-
-    /// Whether a sealed generation is waiting or being applied.
-    pub(crate) fn is_flushing(&self) -> bool {
-        !matches!(self.flush, Flush::Idle)
-    }
-
-    /// A checkpoint for the present position, good only while [`is_flushed`](Table::is_flushed).
-    pub(crate) fn checkpoint(&self, wall_ms: i64) -> Checkpoint {
-        self.checkpoint_at(self.acknowledged_end, wall_ms)
     }
 
     /// Evicts clean rows when over budget; cheap when there is nothing to do.
@@ -446,15 +292,6 @@ impl Table {
 
     pub(crate) fn overlay(&self) -> &Overlay {
         &self.overlay
-    }
-
-    fn checkpoint_at(&self, offset: i64, wall_ms: i64) -> Checkpoint {
-        Checkpoint {
-            offset,
-            leader_epoch: self.leader_epoch,
-            topic_id: self.topic_id,
-            written_at: wall_ms,
-        }
     }
 }
 

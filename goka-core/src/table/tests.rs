@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::flush::ForeignWrite;
 use super::*;
 use crate::storage::{KeyRange, Memory, StoreBuilder, StoreName};
 
