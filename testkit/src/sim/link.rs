@@ -26,6 +26,7 @@ use super::life::Life;
 use super::network::{Asked, Connection, End, Network, Way};
 use super::stamped::{Stamped, Stamps};
 use super::watch::Watch;
+use super::writes::{Produced, produced};
 use crate::broker::Api;
 
 /// Bytes in flight each way before a writer waits.
@@ -75,8 +76,13 @@ impl Connector for Link {
     }
 }
 
-/// A frame and when it was sent.
-type Sent = (Duration, BytesMut);
+/// A frame on its way.
+struct Sent {
+    at: Duration,
+    frame: BytesMut,
+    /// What it writes to the changelog.
+    produced: Vec<Produced>,
+}
 
 /// One connection.
 struct Carried {
@@ -110,8 +116,8 @@ impl Carried {
     async fn carry(&self, way: Way, from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
         let (sender, mut frames) = mpsc::unbounded_channel::<Sent>();
         let deliver = async {
-            while let Some((sent_at, frame)) = frames.recv().await {
-                if self.deliver(way, sent_at, &frame, &mut to).await.is_err() {
+            while let Some(sent) = frames.recv().await {
+                if self.deliver(way, &sent, &mut to).await.is_err() {
                     return self.connection.cut();
                 }
             }
@@ -135,17 +141,20 @@ impl Carried {
                 return;
             }
             while let Some(frame) = first_frame(&mut read) {
-                let sent_at = self.sent_at(way, &frame);
-                if way == Way::Up {
-                    self.watch.sent_frame(&self.life, sent_at, &frame);
-                }
+                let at = self.sent_at(way, &frame);
+                let produced = if way == Way::Up { produced(&frame) } else { Vec::new() };
+                self.watch.sent_batches(&self.life, at, &produced);
                 // The other half has ended: nothing arrives any more.
-                let _ = frames.send((sent_at, frame));
+                let _ = frames.send(Sent { at, frame, produced });
             }
         }
         // What the end of the stream cut off goes the same way.
         if !read.is_empty() {
-            let _ = frames.send((self.sent_at(way, &read), read));
+            let _ = frames.send(Sent {
+                at: self.sent_at(way, &read),
+                frame: read,
+                produced: Vec::new(),
+            });
         }
     }
 
@@ -155,19 +164,14 @@ impl Carried {
         stamp.flatten().unwrap_or_else(|| self.network.trace.elapsed())
     }
 
-    async fn deliver(
-        &self,
-        way: Way,
-        sent_at: Duration,
-        frame: &[u8],
-        to: &mut (impl AsyncWrite + Unpin),
-    ) -> io::Result<()> {
+    async fn deliver(&self, way: Way, sent: &Sent, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        let frame = &sent.frame[..];
         let (who, node) = (self.life.who, self.connection.node);
         if !self.life.step() {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         let fate = self.network.fate(way, frame.len());
-        let what = self.note(way, sent_at, frame);
+        let what = self.note(way, sent.at, frame);
         if !fate.delay.is_zero() {
             tokio::time::sleep(fate.delay).await;
         }
@@ -185,7 +189,7 @@ impl Carried {
         match fate.end {
             End::Dribbles => {
                 self.trace(way, &what, frame, "byte by byte");
-                self.note_delivery(way, &what, sent_at, frame);
+                self.note_delivery(way, &what, sent);
                 for byte in frame {
                     to.write_all(&[*byte]).await?;
                     tokio::task::yield_now().await;
@@ -193,7 +197,7 @@ impl Carried {
                 Ok(())
             }
             End::CutAfter(bytes) => {
-                self.note_delivery(way, &what, sent_at, frame);
+                self.note_delivery(way, &what, sent);
                 self.trace(way, &what, &frame[..bytes], "cut");
                 to.write_all(&frame[..bytes]).await?;
                 // Time for the other side to read it.
@@ -202,7 +206,7 @@ impl Carried {
             }
             End::Arrives | End::Lost => {
                 self.trace(way, &what, frame, "");
-                self.note_delivery(way, &what, sent_at, frame);
+                self.note_delivery(way, &what, sent);
                 to.write_all(frame).await
             }
         }
@@ -241,11 +245,9 @@ impl Carried {
         what
     }
 
-    fn note_delivery(&self, way: Way, what: &Asked, sent_at: Duration, frame: &[u8]) {
-        let process = self.life.number;
-        if way == Way::Up && what.api == Api::Produce.key() {
-            self.watch.written(&self.life, sent_at, frame);
-        }
+    fn note_delivery(&self, way: Way, what: &Asked, sent: &Sent) {
+        let (process, frame) = (self.life.number, &sent.frame[..]);
+        self.watch.written(&self.life, sent.at, &sent.produced);
         if way == Way::Down && what.api == Api::Heartbeat.key() {
             const FLEXIBLE_SINCE: i16 = 4;
             // Length, correlation, tags, throttle time.
@@ -257,7 +259,7 @@ impl Carried {
         }
         if way == Way::Up && what.api == Api::OffsetCommit.key() {
             let now = self.network.trace.elapsed();
-            self.network.writes.commit_arrived(process, (sent_at, now), frame);
+            self.network.writes.commit_arrived(process, (sent.at, now), frame);
         }
     }
 

@@ -14,7 +14,7 @@ use super::owners;
 use super::tables::Tables;
 use super::trace::Trace;
 use super::world::{CHANGELOG, VIEW};
-use super::writes;
+use super::writes::Produced;
 use crate::broker::EmbeddedBroker;
 use crate::checker::{Callback, Sent};
 
@@ -58,22 +58,22 @@ impl Watch {
             .event(format_args!("{} owns partition {partition}", life.name));
     }
 
-    /// A process sends a frame.
-    pub(super) fn sent_frame(&self, life: &Life, sent_at: Duration, frame: &[u8]) {
-        let Some(batch) = writes::produced(frame).first().map(|batch| batch.partition) else {
+    /// A process sends these batches of the changelog with one request.
+    pub(super) fn sent_batches(&self, life: &Life, sent_at: Duration, batches: &[Produced]) {
+        let Some(batch) = batches.first() else {
             return;
         };
         if let Some(over) = self.network.leases.over_since(life.number, sent_at) {
             self.trace.violation(format!(
-                "I3 {} writes to {CHANGELOG}-{batch}, {over:?} after its lease ended: no heartbeat was answered within the session",
-                life.name
+                "I3 {} writes to {CHANGELOG}-{}, {over:?} after its lease ended: no heartbeat was answered within the session",
+                life.name, batch.partition
             ));
         }
     }
 
-    /// A Produce request of a process, sent at `sent_at`, reaches a broker.
-    pub(super) fn written(&self, life: &Life, sent_at: Duration, frame: &[u8]) {
-        for batch in writes::produced(frame) {
+    /// Batches of the changelog that a process sent at `sent_at` reach a broker.
+    pub(super) fn written(&self, life: &Life, sent_at: Duration, batches: &[Produced]) {
+        for batch in batches {
             let (of, partition) = (&self.network.owners, batch.partition);
             // Those who own nothing write no changelog.
             let Some(sender) = of.sender(life.number, partition, sent_at) else {
@@ -88,7 +88,7 @@ impl Watch {
                 ));
             }
             let held_back = successor.map(|until| (self.log_end(CHANGELOG, partition), until));
-            self.network.writes.arrived(&batch, sender, held_back);
+            self.network.writes.arrived(batch, sender, held_back);
         }
     }
 
