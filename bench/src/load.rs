@@ -1,7 +1,7 @@
 //! Fills the topics that the workloads read.
 
-use kafka_wire::admin::NewTopic;
-use kafka_wire::{Client, Compression, Producer, ProducerConfig};
+use kafka_wire::admin::{NewTopic, OffsetSpec};
+use kafka_wire::{Client, Compression, IsolationLevel, Producer, ProducerConfig, TopicPartition};
 
 use crate::report::Outcome;
 use crate::wire::{PARTITIONER, client, send};
@@ -69,7 +69,7 @@ pub(crate) async fn fill(
     Ok(())
 }
 
-/// Creates `topic` with 8 partitions; false if it exists.
+/// Creates `topic` with 8 partitions and waits until their leaders serve them; false if it exists.
 pub(crate) async fn ensure_topic(client: &Client, topic: &str, compacted: bool) -> Result<bool, Failure> {
     let exists = client
         .admin()
@@ -84,6 +84,14 @@ pub(crate) async fn ensure_topic(client: &Client, topic: &str, compacted: bool) 
         new = new.with_config("cleanup.policy", "compact");
     }
     client.admin().create_topics(&[new]).await?;
+    // Brokers name a leader a moment before it takes its part, and the floors do not ask twice. This does, for a while.
+    let starts: Vec<_> = (0..PARTITIONS)
+        .map(|partition| (TopicPartition::new(topic, partition), OffsetSpec::Earliest))
+        .collect();
+    client
+        .admin()
+        .list_offsets(&starts, IsolationLevel::ReadUncommitted)
+        .await?;
     Ok(true)
 }
 
