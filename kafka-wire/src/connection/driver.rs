@@ -1,6 +1,7 @@
 //! Moves bytes and time for one connection: one task writes, one reads, both around one [`InFlight`].
 //!
-//! The writer (`writer.rs`) drains the queue and hands as many frames as fit to one vectored write. The reader cuts frames, gives
+//! The writer (`writer.rs`) drains the queue and hands as many frames as fit to one vectored write; a small request may be written
+//! by its sender. The reader cuts frames, gives
 //! each to its waiter and keeps the deadlines. Whoever meets trouble first closes the connection for both and tells every waiter.
 //! Neither is ever cancelled halfway through a frame: dropping a response future drops an interest, nothing else.
 
@@ -30,7 +31,7 @@ use super::handshake::Handshake;
 use super::in_flight::{Event, Expected, InFlight, Unanswered, Unsent};
 use super::read_buffer::ReadBuffers;
 use super::versions::BrokerVersions;
-use super::writer::write;
+use super::writer::{SMALL, Writing, write};
 use super::{BrokerAddress, Connection};
 use crate::config::ConnectionConfig;
 use crate::transport::{BoxedStream, Connector};
@@ -68,6 +69,7 @@ impl Opening {
         } = opened.map_err(|error| error.with_broker(&broker))?;
         debug!(%broker, "connected");
         let in_flight = InFlight::new(now(), first_correlation, self.config.idle_timeout);
+        let (reading, writing) = tokio::io::split(stream);
         let shared = Arc::new(Shared {
             broker,
             versions,
@@ -78,12 +80,12 @@ impl Opening {
                 released: false,
                 armed: now(),
             }),
+            writing: Writing::to(writing),
             to_write: Notify::new(),
             to_read: Notify::new(),
         });
-        let (reading, writing) = tokio::io::split(stream);
         tokio::spawn(read(Guard(Arc::clone(&shared)), reading, frames));
-        tokio::spawn(write(Guard(Arc::clone(&shared)), writing));
+        tokio::spawn(write(Guard(Arc::clone(&shared))));
         Ok(Connection::new(shared, Arc::clone(&self.client_id)))
     }
 
@@ -147,6 +149,7 @@ pub(super) struct Shared {
     pub(super) versions: BrokerVersions,
     closed: AtomicBool,
     state: Mutex<State>,
+    pub(super) writing: Writing,
     pub(super) to_write: Notify,
     to_read: Notify,
 }
@@ -174,6 +177,7 @@ impl Shared {
     /// Enqueues one request, at once and in order.
     pub(super) fn send(&self, (expected, version): (Expected, i16), unsent: Unsent) -> PendingResponse {
         let (waiter, answer) = oneshot::channel();
+        let is_small = unsent.head.len() + unsent.body.iter().map(Bytes::len).sum::<usize>() <= SMALL;
         let mut state = self.lock();
         if let Some(error) = &state.closed {
             return PendingResponse::failed(disconnected(error, false).with_api(expected.api_key));
@@ -181,7 +185,9 @@ impl Shared {
         let deadline = state.in_flight.handle_request(now(), expected, unsent, waiter);
         let sooner = deadline < state.armed;
         drop(state);
-        self.to_write.notify_one();
+        if !(is_small && self.writing.at_once(self)) {
+            self.to_write.notify_one();
+        }
         if sooner {
             self.to_read.notify_one();
         }

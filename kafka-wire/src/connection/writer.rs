@@ -1,4 +1,7 @@
-//! The writer of a connection: whole frames, many at a time, and only what may still be sent.
+//! The writing half of a connection: whole frames, many at a time, and only what may still be sent.
+//!
+//! A task writes, except that a small request that finds nothing before it is written by whoever sends it: waking the task for it
+//! costs more than the write, most of all where that changes threads.
 
 #![allow(
     clippy::disallowed_methods,
@@ -7,54 +10,124 @@
 )]
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
 
 use super::driver::{Guard, Shared, lost, now};
 use super::in_flight::Frame;
 use super::permit::Permit;
+use crate::transport::BoxedStream;
 
 /// Pieces handed to one vectored write.
 const MOST_PIECES: usize = 64;
 /// Bytes after which the writer stops collecting and writes.
 const ENOUGH_BYTES: usize = 1 << 20;
+/// Requests up to this are written by their sender, who has other work as well.
+pub(super) const SMALL: usize = 16 << 10;
 
-/// The writer task.
-pub(super) async fn write(guard: Guard, mut stream: impl AsyncWrite + Unpin) {
-    let shared = &guard.0;
-    while !shared.is_closed() {
-        let frames = collect(shared);
-        if frames.is_empty() {
-            shared.to_write.notified().await;
-            continue;
-        }
-        let Some(written) = until_closed(shared, write_frames(&mut stream, frames)).await else {
-            break;
-        };
-        if let Err((error, not_started)) = written {
-            shared.lock().in_flight.handle_write_failure(not_started);
-            shared.close(lost(&error));
-        }
+/// The writing half of the socket, until the writer task ends.
+#[derive(Debug)]
+pub(super) struct Writing(Mutex<Option<Outgoing<WriteHalf<BoxedStream>>>>);
+
+impl Writing {
+    pub(super) fn to(stream: WriteHalf<BoxedStream>) -> Writing {
+        Writing(Mutex::new(Some(Outgoing::to(stream))))
     }
-    let _ = stream.shutdown().await;
+
+    /// Writes what is queued if nothing is being written and the socket takes it; false if something may be left for the task.
+    pub(super) fn at_once(&self, shared: &Shared) -> bool {
+        let Ok(mut outgoing) = self.0.try_lock() else {
+            return false;
+        };
+        if !outgoing.as_ref().is_some_and(Outgoing::is_idle) {
+            return false;
+        }
+        // What is pending is asked for again by the task, with a waker of its own. As a rule the second round finds nothing.
+        let mut nobody = Context::from_waker(Waker::noop());
+        (0..2).any(|_| poll_batch(shared, &mut outgoing, &mut nobody) == Poll::Ready(Left::Nothing))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Outgoing<WriteHalf<BoxedStream>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Gives a write up once the connection is closed: a peer that takes nothing would keep the socket open, and what its waiters know
-/// as lost would be sent after all if it took something again.
-async fn until_closed<T>(shared: &Shared, write: impl Future<Output = T>) -> Option<T> {
-    let mut write = pin!(write);
-    loop {
+/// The writer task.
+pub(super) async fn write(guard: Guard) {
+    let shared = &guard.0;
+    let ending = Ending(&shared.writing);
+    while !shared.is_closed() {
         tokio::select! {
             biased;
-            written = &mut write => return Some(written),
-            // Told of closing, and of new requests, which are looked for anyway after this.
-            () = shared.to_write.notified() => if shared.is_closed() { return None },
+            () = poll_fn(|cx| poll_all(shared, cx)) => shared.to_write.notified().await,
+            // Told of new requests, which are looked for anyway, and of closing: a peer that takes nothing would keep the socket
+            // open, and what its waiters know as lost would be sent after all if it took something again.
+            () = shared.to_write.notified() => {}
         }
     }
+    if let Some(mut outgoing) = ending.take() {
+        let _ = outgoing.stream.shutdown().await;
+    }
+}
+
+/// However the task ends, whoever still holds the connection does not hold its socket.
+struct Ending<'a>(&'a Writing);
+
+impl Ending<'_> {
+    fn take(&self) -> Option<Outgoing<WriteHalf<BoxedStream>>> {
+        self.0.lock().take()
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.take();
+    }
+}
+
+/// Writes until nothing is left.
+fn poll_all(shared: &Shared, cx: &mut Context<'_>) -> Poll<()> {
+    while ready!(poll_batch(shared, &mut shared.writing.lock(), cx)) == Left::More {}
+    Poll::Ready(())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    More,
+}
+
+/// Writes what is left of the frames taken last, or takes as many as make one good write.
+fn poll_batch(
+    shared: &Shared,
+    outgoing: &mut Option<Outgoing<WriteHalf<BoxedStream>>>,
+    cx: &mut Context<'_>,
+) -> Poll<Left> {
+    let Some(writing) = outgoing else {
+        return Poll::Ready(Left::Nothing);
+    };
+    if writing.is_idle() {
+        let frames = collect(shared);
+        if frames.is_empty() {
+            return Poll::Ready(Left::Nothing);
+        }
+        writing.take(frames);
+    }
+    if let Err((error, not_started)) = ready!(writing.poll_write(cx)) {
+        shared.lock().in_flight.handle_write_failure(not_started);
+        shared.close(lost(&error));
+        // Nobody can finish what was begun.
+        *outgoing = None;
+        return Poll::Ready(Left::Nothing);
+    }
+    Poll::Ready(Left::More)
 }
 
 /// As many queued frames as make one good write.
@@ -73,35 +146,74 @@ fn collect(shared: &Shared) -> Vec<Frame> {
     frames
 }
 
-/// Writes whole frames without copying their pieces; on failure tells how many of the last ones did not lose a byte.
-///
-/// Every write asks for the permits of what is left: a frame may wait here for as long as the socket takes no more, and a process
-/// may be stopped meanwhile.
-async fn write_frames(stream: &mut (impl AsyncWrite + Unpin), frames: Vec<Frame>) -> Result<(), (io::Error, usize)> {
-    let total = frames.len();
-    let mut pieces: VecDeque<(usize, Bytes)> = VecDeque::with_capacity(total);
-    let mut permits: Vec<(usize, Permit)> = Vec::new();
-    for (index, frame) in frames.into_iter().enumerate() {
-        permits.extend(frame.permits.into_iter().map(|permit| (index, permit)));
-        let body = frame.body.into_iter().filter(|piece| !piece.is_empty());
-        pieces.extend(std::iter::once(frame.head).chain(body).map(|piece| (index, piece)));
-    }
-    let mut started = 0;
-    while !pieces.is_empty() {
-        let written = std::future::poll_fn(|cx| {
-            if !are_given(&permits, &pieces) {
-                return Poll::Ready(Err(io::Error::other("what was to be written may no longer be")));
-            }
-            poll_pieces(Pin::new(&mut *stream), cx, &pieces)
-        })
-        .await;
-        match written {
-            Ok(0) => return Err((io::ErrorKind::WriteZero.into(), total - started)),
-            Ok(count) => started = advance(&mut pieces, count).unwrap_or(started).max(started),
-            Err(error) => return Err((error, total - started)),
+/// Frames on their way into a stream.
+pub(super) struct Outgoing<S> {
+    stream: S,
+    /// What is left of them, with the number of each one's frame.
+    pieces: VecDeque<(usize, Bytes)>,
+    permits: Vec<(usize, Permit)>,
+    frames: usize,
+    /// Of how many at least one byte was written.
+    started: usize,
+}
+
+impl<S: AsyncWrite + Unpin> Outgoing<S> {
+    fn to(stream: S) -> Outgoing<S> {
+        Outgoing {
+            stream,
+            pieces: VecDeque::new(),
+            permits: Vec::new(),
+            frames: 0,
+            started: 0,
         }
     }
-    stream.flush().await.map_err(|error| (error, 0))
+
+    fn is_idle(&self) -> bool {
+        self.frames == 0
+    }
+
+    fn take(&mut self, frames: Vec<Frame>) {
+        self.frames = frames.len();
+        for (number, frame) in frames.into_iter().enumerate() {
+            self.permits
+                .extend(frame.permits.into_iter().map(|permit| (number, permit)));
+            let body = frame.body.into_iter().filter(|piece| !piece.is_empty());
+            self.pieces
+                .extend(std::iter::once(frame.head).chain(body).map(|piece| (number, piece)));
+        }
+    }
+
+    /// Writes whole frames without copying their pieces; on failure tells how many of the last ones did not lose a byte.
+    ///
+    /// Every write asks for the permits of what is left: a frame may wait here for as long as the socket takes no more, and a process
+    /// may be stopped meanwhile.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (io::Error, usize)>> {
+        while !self.pieces.is_empty() {
+            let not_started = self.frames - self.started;
+            if !are_given(&self.permits, &self.pieces) {
+                let error = io::Error::other("what was to be written may no longer be");
+                return Poll::Ready(Err((error, not_started)));
+            }
+            match ready!(poll_pieces(Pin::new(&mut self.stream), cx, &self.pieces)) {
+                Ok(0) => return Poll::Ready(Err((io::ErrorKind::WriteZero.into(), not_started))),
+                Ok(count) => self.started = advance(&mut self.pieces, count).unwrap_or(0).max(self.started),
+                Err(error) => return Poll::Ready(Err((error, not_started))),
+            }
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|error| (error, 0))?;
+        self.permits.clear();
+        (self.frames, self.started) = (0, 0);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S> fmt::Debug for Outgoing<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("frames", &self.frames)
+            .field("started", &self.started)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether everything of which there is something left may be written now.
@@ -163,12 +275,18 @@ mod tests {
         }
     }
 
+    async fn written(stream: impl AsyncWrite + Unpin, frames: Vec<Frame>) -> Result<(), (io::Error, usize)> {
+        let mut outgoing = Outgoing::to(stream);
+        outgoing.take(frames);
+        poll_fn(|cx| outgoing.poll_write(cx)).await
+    }
+
     #[tokio::test]
     async fn a_frame_without_its_permit_is_not_begun() {
         let (mut ours, mut theirs) = tokio::io::duplex(64);
         let given = Arc::new(AtomicBool::new(false));
         let frames = vec![frame(b"one", b"-body", None), frame(b"two", b"-body", Some(&given))];
-        let (_, not_started) = write_frames(&mut ours, frames).await.unwrap_err();
+        let (_, not_started) = written(&mut ours, frames).await.unwrap_err();
         assert_eq!(not_started, 2);
         drop(ours);
         let mut heard = Vec::new();
@@ -186,7 +304,7 @@ mod tests {
             frame(b"three", b"-body", None),
         ];
         let writing = tokio::spawn(async move {
-            let ended = write_frames(&mut ours, frames).await;
+            let ended = written(&mut ours, frames).await;
             drop(ours);
             ended
         });
