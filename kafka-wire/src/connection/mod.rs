@@ -5,7 +5,7 @@
 //! one never disturbs the connection. A connection that ends stays ended; a new one is the business of the client.
 //!
 //! ```text
-//!  send --> queue --> writer task ==> socket ==> reader task --> waiter
+//!  send --> queue --> writer task ==> socket ==> reader task --> waiter      (a small request is written by its sender)
 //!                        \____________ InFlight ____________/
 //! ```
 //!
