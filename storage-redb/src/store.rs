@@ -136,7 +136,9 @@ impl PartitionStore for RedbStore {
 
     fn apply(&self, rows: &[Row<'_>], checkpoint: Checkpoint, durability: Durability) -> Result<(), StoreError> {
         self.write(durability, |transaction, open| {
-            open.rewritten.store(true, Ordering::Relaxed);
+            if !rows.is_empty() {
+                open.rewritten.store(true, Ordering::Relaxed);
+            }
             match merge::pays(transaction, rows)? {
                 true => merge::into_new_table(transaction, rows)?,
                 false => merge::into_table(transaction, rows)?,

@@ -35,6 +35,7 @@ use super::state::{Close, Control, PartitionState, Progress};
 use super::writers::{CHANGELOG, Writers};
 use crate::context::Effects;
 use crate::graph::GroupGraphCore;
+use crate::storage::Durability;
 use crate::table::{FlushDone, OpenTable, Table, TableError, flush_done, now, spawn_flush};
 
 /// How often a waiting task looks whether the partition is still its own.
@@ -330,8 +331,10 @@ impl Task {
             let batches = self.writers.cut_changelog();
             table.seal(batches);
         }
+        // Closing, which comes after all, makes it durable.
+        let durability = all.then_some(Durability::Deferred);
         self.flush = table
-            .take_job(now, how.client.wall_ms(), all)
+            .take_job(now, how.client.wall_ms(), durability)
             .map(|job| spawn_flush(&how.client, job));
         Ok(())
     }

@@ -109,8 +109,8 @@ impl Table {
     }
 
     /// The sealed rows as work for a thread that may block, once the changelog has them all. `wall_ms` is stamped into the
-    /// checkpoint; `last` makes it durable whatever its turn.
-    pub(crate) fn take_job(&mut self, now: Instant, wall_ms: i64, last: bool) -> Option<FlushJob> {
+    /// checkpoint. Without a `durability` every flush interval's first job is durable.
+    pub(crate) fn take_job(&mut self, now: Instant, wall_ms: i64, durability: Option<Durability>) -> Option<FlushJob> {
         let (rows, offset) = match std::mem::replace(&mut self.flush, Flush::Idle) {
             Flush::Sealed {
                 rows,
@@ -122,14 +122,13 @@ impl Table {
                 return None;
             }
         };
-        let due = self
+        let is_due = self
             .last_durable
             .is_none_or(|at| now.duration_since(at) >= self.limits.flush_interval);
-        let durability = if due || last {
-            Durability::Immediate
-        } else {
-            Durability::Deferred
-        };
+        let durability = durability.unwrap_or(match is_due {
+            true => Durability::Immediate,
+            false => Durability::Deferred,
+        });
         if durability == Durability::Immediate {
             self.last_durable = Some(now);
         }

@@ -24,6 +24,7 @@ use super::open::{blocking, leader_epoch, now};
 use super::recovery::REPORT_EVERY;
 use super::room::Turn;
 use super::{FlushDone, FlushJob, OpenTable, Recovery, RecoveryProgress, Room, Table};
+use crate::storage::Durability;
 
 /// When a follower with nothing to do looks again whether there is.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -111,7 +112,7 @@ impl Follower {
     /// The changelog cannot be read or decoded, or the store fails.
     pub(crate) async fn step<A: TableAccess>(&mut self, access: &mut A) -> Result<(), TableError> {
         self.report(access);
-        self.start_flush(access, false);
+        self.start_flush(access, None);
         let state = |table: &mut Table| (table.is_full(), table.wants_room(), table.flush_at());
         let (full, wants_room, flush_at) = access.with(state);
         if wants_room && self.asked.is_none() {
@@ -140,14 +141,14 @@ impl Follower {
         }
     }
 
-    /// Writes everything read so far into the store, durably.
+    /// Writes everything read so far into the store, which is durable once that is closed.
     ///
     /// # Errors
     /// The store fails.
     pub(crate) async fn flush_all<A: TableAccess>(&mut self, access: &mut A) -> Result<(), TableError> {
         loop {
             if self.flush.is_none() {
-                self.start_flush(access, true);
+                self.start_flush(access, Some(Durability::Deferred));
             }
             if self.flush.is_none() {
                 return Ok(());
@@ -241,7 +242,7 @@ impl Follower {
             self.recovery.finish(now());
             self.report_recovered(access);
         } else {
-            self.start_flush(access, true);
+            self.start_flush(access, Some(Durability::Immediate));
         }
     }
 
@@ -256,16 +257,17 @@ impl Follower {
         });
     }
 
-    fn start_flush<A: TableAccess>(&mut self, access: &mut A, all: bool) {
+    /// With a `durability` it does not wait for its time.
+    fn start_flush<A: TableAccess>(&mut self, access: &mut A, durability: Option<Durability>) {
         if self.flush.is_some() {
             return;
         }
         let now = now();
         let job = access.with(|table| {
-            if all || table.flush_due(now) {
+            if durability.is_some() || table.flush_due(now) {
                 table.seal(table.acknowledged_batches());
             }
-            table.take_job(now, self.client.wall_ms(), all)
+            table.take_job(now, self.client.wall_ms(), durability)
         });
         self.flush = job.map(|job| spawn_flush(&self.client, job));
     }

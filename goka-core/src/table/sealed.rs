@@ -1,5 +1,7 @@
 //! Rows on their way into the store.
 
+use kafka_wire::rpc::short;
+
 use crate::storage::Row;
 
 /// Rows with the last value per key, packed together: a generation of the overlay, or what a recovery gathered.
@@ -89,8 +91,8 @@ impl SealedRows {
         let number = self.blocks.len() - 1;
         let block = &mut self.blocks[number];
         let start = block.len();
-        block.extend_from_slice(key);
-        block.extend_from_slice(value);
+        short::append(block, key);
+        short::append(block, value);
         self.bytes += length;
         (number as u32, start as u32)
     }

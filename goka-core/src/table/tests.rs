@@ -50,7 +50,7 @@ fn rows(store: &Arc<dyn PartitionStore>) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 fn run_job(table: &mut Table, now: Instant) -> bool {
-    let Some(job) = table.take_job(now, 1_000, false) else {
+    let Some(job) = table.take_job(now, 1_000, None) else {
         return false;
     };
     table.finish_job(job.run()).unwrap();
@@ -135,7 +135,7 @@ fn after_a_flush_that_failed_no_later_rows_take_the_checkpoint_past_those_that_a
     table.stage(now, b"a", Some(b"1"));
     table.handle_position(5, 0);
     table.seal(table.acknowledged_batches());
-    drop(table.take_job(now, 1_000, false).unwrap());
+    drop(table.take_job(now, 1_000, None).unwrap());
     let broken = FlushDone::lost(&"input/output error");
     assert!(table.finish_job(broken).is_err());
     // A follower that ends would write what it has read since.
