@@ -11,12 +11,10 @@
     reason = "driver: owns sockets and time"
 )]
 
-use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -26,9 +24,9 @@ use tracing::{debug, warn};
 
 use super::error::{CallError, CallErrorKind};
 use super::frame_reader::{BadFrame, FrameReader};
-use super::guard;
 use super::handshake::Handshake;
 use super::in_flight::{Event, Expected, InFlight, Unanswered, Unsent};
+use super::pending_response::PendingResponse;
 use super::read_buffer::ReadBuffers;
 use super::versions::BrokerVersions;
 use super::writer::{SMALL, Writing, write};
@@ -191,14 +189,7 @@ impl Shared {
         if sooner {
             self.to_read.notify_one();
         }
-        PendingResponse {
-            state: Response::Waiting {
-                answer,
-                api_key: expected.api_key,
-                version,
-                broker: Arc::clone(&self.broker),
-            },
-        }
+        PendingResponse::waiting(answer, (expected.api_key, version), Arc::clone(&self.broker))
     }
 
     /// Ends the connection: the first reason stays, every waiter hears it.
@@ -386,51 +377,4 @@ pub(super) fn lost(error: &io::Error) -> CallError {
 
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-/// The answer to come. Dropping it drops the interest in the answer; the request is sent and answered all the same.
-#[derive(Debug)]
-pub struct PendingResponse {
-    state: Response,
-}
-
-#[derive(Debug)]
-enum Response {
-    Waiting {
-        answer: oneshot::Receiver<Result<Bytes, CallError>>,
-        api_key: i16,
-        version: i16,
-        broker: Arc<BrokerAddress>,
-    },
-    Failed(Option<CallError>),
-}
-
-impl PendingResponse {
-    pub(super) fn failed(error: CallError) -> Self {
-        Self {
-            state: Response::Failed(Some(error)),
-        }
-    }
-}
-
-impl Future for PendingResponse {
-    type Output = Result<Bytes, CallError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let gone = || CallError::new(CallErrorKind::Disconnected { written: true }, "the connection is gone");
-        match &mut self.state {
-            Response::Waiting {
-                answer,
-                api_key,
-                version,
-                broker,
-            } => {
-                let body = ready!(Pin::new(answer).poll(cx)).unwrap_or_else(|_| Err(gone()))?;
-                // Here, so that nobody can read an answer that was not checked.
-                guard::check(*api_key, *version, &body).map_err(|error| error.with_broker(broker))?;
-                Poll::Ready(Ok(body))
-            }
-            Response::Failed(error) => Poll::Ready(Err(error.take().unwrap_or_else(gone))),
-        }
-    }
 }

@@ -18,6 +18,7 @@ mod frame_reader;
 pub(crate) mod guard;
 mod handshake;
 mod in_flight;
+mod pending_response;
 mod permit;
 mod read_buffer;
 mod request;
@@ -34,8 +35,8 @@ use kafka_protocol::protocol::{Decodable, Encodable, Message, Request};
 
 pub(crate) use backoff::{Backoff, Jitter};
 pub(crate) use driver::Opening;
-pub use driver::PendingResponse;
 pub use error::{CallError, CallErrorKind};
+pub use pending_response::PendingResponse;
 pub use permit::Permit;
 pub(crate) use read_buffer::ReadBuffers;
 
