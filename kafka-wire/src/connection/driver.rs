@@ -28,8 +28,9 @@ use super::handshake::Handshake;
 use super::in_flight::{Event, Expected, InFlight, Unanswered, Unsent};
 use super::pending_response::PendingResponse;
 use super::read_buffer::ReadBuffers;
+use super::request::bytes_of;
 use super::versions::BrokerVersions;
-use super::writer::{SMALL, Writing, write};
+use super::writer::{Writing, write};
 use super::{BrokerAddress, Connection};
 use crate::config::ConnectionConfig;
 use crate::transport::{BoxedStream, Connector};
@@ -175,7 +176,7 @@ impl Shared {
     /// Enqueues one request, at once and in order.
     pub(super) fn send(&self, (expected, version): (Expected, i16), unsent: Unsent) -> PendingResponse {
         let (waiter, answer) = oneshot::channel();
-        let is_small = unsent.head.len() + unsent.body.iter().map(Bytes::len).sum::<usize>() <= SMALL;
+        let bytes = unsent.head.len() + bytes_of(&unsent.body);
         let mut state = self.lock();
         if let Some(error) = &state.closed {
             return PendingResponse::failed(disconnected(error, false).with_api(expected.api_key));
@@ -183,7 +184,7 @@ impl Shared {
         let deadline = state.in_flight.handle_request(now(), expected, unsent, waiter);
         let sooner = deadline < state.armed;
         drop(state);
-        if !(is_small && self.writing.at_once(self)) {
+        if !self.writing.at_once(self, bytes) {
             self.to_write.notify_one();
         }
         if sooner {

@@ -66,9 +66,14 @@ pub(crate) fn encode_header(
 ) -> Result<BytesMut, CallError> {
     let mut frame = BytesMut::with_capacity(HEADER_ROOM + client_id.len());
     put_header(&mut frame, api_key, version, header, client_id);
-    let length = frame.len() - 4 + body.iter().map(Bytes::len).sum::<usize>();
+    let length = frame.len() - 4 + bytes_of(body);
     set_length(&mut frame, length, api_key)?;
     Ok(frame)
+}
+
+/// Bytes of a body in pieces.
+pub(crate) fn bytes_of(body: &[Bytes]) -> usize {
+    body.iter().map(Bytes::len).sum()
 }
 
 fn put_header(frame: &mut BytesMut, api_key: i16, version: i16, header: HeaderVersions, client_id: &str) {

@@ -23,6 +23,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
 use super::driver::{Guard, Shared, lost, now};
 use super::in_flight::Frame;
 use super::permit::Permit;
+use super::request::bytes_of;
 use crate::transport::BoxedStream;
 
 /// Pieces handed to one vectored write.
@@ -30,19 +31,25 @@ const MOST_PIECES: usize = 64;
 /// Bytes after which the writer stops collecting and writes.
 const ENOUGH_BYTES: usize = 1 << 20;
 /// Requests up to this are written by their sender, who has other work as well.
-pub(super) const SMALL: usize = 16 << 10;
+const SMALL: usize = 16 << 10;
 
 /// The writing half of the socket, until the writer task ends.
 #[derive(Debug)]
-pub(super) struct Writing(Mutex<Option<Outgoing<WriteHalf<BoxedStream>>>>);
+pub(super) struct Writing(Mutex<Option<ToSocket>>);
+
+type ToSocket = Outgoing<WriteHalf<BoxedStream>>;
 
 impl Writing {
     pub(super) fn to(stream: WriteHalf<BoxedStream>) -> Writing {
         Writing(Mutex::new(Some(Outgoing::to(stream))))
     }
 
-    /// Writes what is queued if nothing is being written and the socket takes it; false if something may be left for the task.
-    pub(super) fn at_once(&self, shared: &Shared) -> bool {
+    /// Writes a request of so many bytes that was just queued, if it is small, nothing is being written, and the socket takes it;
+    /// false if something may be left for the task.
+    pub(super) fn at_once(&self, shared: &Shared, bytes: usize) -> bool {
+        if bytes > SMALL {
+            return false;
+        }
         let Ok(mut outgoing) = self.0.try_lock() else {
             return false;
         };
@@ -54,7 +61,7 @@ impl Writing {
         (0..2).any(|_| poll_batch(shared, &mut outgoing, &mut nobody) == Poll::Ready(Left::Nothing))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Outgoing<WriteHalf<BoxedStream>>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<ToSocket>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,7 +69,7 @@ impl Writing {
 /// The writer task.
 pub(super) async fn write(guard: Guard) {
     let shared = &guard.0;
-    let ending = Ending(&shared.writing);
+    let _ending = Ending(&shared.writing);
     while !shared.is_closed() {
         tokio::select! {
             biased;
@@ -72,7 +79,9 @@ pub(super) async fn write(guard: Guard) {
             () = shared.to_write.notified() => {}
         }
     }
-    if let Some(mut outgoing) = ending.take() {
+    // Out of the lock, which is not held while this waits.
+    let outgoing = shared.writing.lock().take();
+    if let Some(mut outgoing) = outgoing {
         let _ = outgoing.stream.shutdown().await;
     }
 }
@@ -80,15 +89,9 @@ pub(super) async fn write(guard: Guard) {
 /// However the task ends, whoever still holds the connection does not hold its socket.
 struct Ending<'a>(&'a Writing);
 
-impl Ending<'_> {
-    fn take(&self) -> Option<Outgoing<WriteHalf<BoxedStream>>> {
-        self.0.lock().take()
-    }
-}
-
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.take();
+        self.0.lock().take();
     }
 }
 
@@ -105,11 +108,7 @@ enum Left {
 }
 
 /// Writes what is left of the frames taken last, or takes as many as make one good write.
-fn poll_batch(
-    shared: &Shared,
-    outgoing: &mut Option<Outgoing<WriteHalf<BoxedStream>>>,
-    cx: &mut Context<'_>,
-) -> Poll<Left> {
+fn poll_batch(shared: &Shared, outgoing: &mut Option<ToSocket>, cx: &mut Context<'_>) -> Poll<Left> {
     let Some(writing) = outgoing else {
         return Poll::Ready(Left::Nothing);
     };
@@ -140,7 +139,7 @@ fn collect(shared: &Shared) -> Vec<Frame> {
         && let Some(frame) = state.in_flight.poll_request(now)
     {
         pieces += 1 + frame.body.len();
-        bytes += frame.head.len() + frame.body.iter().map(Bytes::len).sum::<usize>();
+        bytes += frame.head.len() + bytes_of(&frame.body);
         frames.push(frame);
     }
     frames
