@@ -30,6 +30,8 @@ const SMALL_FILE: u64 = 4 << 20;
 /// See the crate's text.
 pub(crate) struct RedbStore {
     path: PathBuf,
+    /// Whether rows were replaced since it was opened, so that the file may hold many pages that are not in use any more.
+    rewritten: AtomicBool,
     /// Empty once closed.
     open: RwLock<Option<Open>>,
 }
@@ -40,8 +42,6 @@ struct Open {
     database: Held<Database>,
     /// Whether something was written that may be lost with the power.
     deferred: AtomicBool,
-    /// Whether pages were written that were in use before, so that there may be many that are not any more.
-    rewritten: AtomicBool,
     backend: Backend,
     _lock: Arc<DirectoryLock>,
 }
@@ -56,11 +56,11 @@ impl RedbStore {
         let rows = guarded(|| reader(&database))?;
         Ok(RedbStore {
             path,
+            rewritten: AtomicBool::new(false),
             open: RwLock::new(Some(Open {
                 rows: RwLock::new(rows),
                 database,
                 deferred: AtomicBool::new(false),
-                rewritten: AtomicBool::new(false),
                 backend,
                 _lock: lock,
             })),
@@ -80,11 +80,11 @@ impl RedbStore {
     fn write(
         &self,
         durability: Durability,
-        f: impl FnOnce(&WriteTransaction, &Open) -> Result<(), redb::Error>,
+        f: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), StoreError> {
         self.with(|open| {
             let transaction = open.database.begin_write()?;
-            f(&transaction, open)?;
+            f(&transaction)?;
             open.commit(transaction, durability)
         })
     }
@@ -135,10 +135,10 @@ impl PartitionStore for RedbStore {
     }
 
     fn apply(&self, rows: &[Row<'_>], checkpoint: Checkpoint, durability: Durability) -> Result<(), StoreError> {
-        self.write(durability, |transaction, open| {
-            if !rows.is_empty() {
-                open.rewritten.store(true, Ordering::Relaxed);
-            }
+        if !rows.is_empty() {
+            self.rewritten.store(true, Ordering::Relaxed);
+        }
+        self.write(durability, |transaction| {
             match merge::pays(transaction, rows)? {
                 true => merge::into_new_table(transaction, rows)?,
                 false => merge::into_table(transaction, rows)?,
@@ -152,7 +152,7 @@ impl PartitionStore for RedbStore {
         rows: &mut dyn Iterator<Item = (&[u8], &[u8])>,
         checkpoint: Checkpoint,
     ) -> Result<(), StoreError> {
-        self.write(Durability::Deferred, |transaction, _| {
+        self.write(Durability::Deferred, |transaction| {
             {
                 let mut table = transaction.open_table(ROWS)?;
                 let mut end = Append::to(&mut table);
@@ -207,8 +207,8 @@ impl PartitionStore for RedbStore {
     }
 
     fn wipe(&self) -> Result<(), StoreError> {
-        self.write(Durability::Immediate, |transaction, open| {
-            open.rewritten.store(true, Ordering::Relaxed);
+        self.rewritten.store(true, Ordering::Relaxed);
+        self.write(Durability::Immediate, |transaction| {
             transaction.delete_table(ROWS)?;
             transaction.open_table(ROWS)?;
             transaction.open_table(META)?.remove(CHECKPOINT)?;
@@ -233,7 +233,6 @@ impl PartitionStore for RedbStore {
             rows,
             mut database,
             deferred: _,
-            rewritten,
             backend,
             _lock,
         }) = open
@@ -241,7 +240,7 @@ impl PartitionStore for RedbStore {
             return Ok(());
         };
         let size = backend.len().unwrap_or(0);
-        if rewritten.into_inner() && size > SMALL_FILE {
+        if self.rewritten.load(Ordering::Relaxed) && size > SMALL_FILE {
             // This reads every page.
             let live = guarded(|| {
                 let stats = rows.read().unwrap_or_else(PoisonError::into_inner).stats()?;
